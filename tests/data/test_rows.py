@@ -1,0 +1,212 @@
+"""Rows by index: a table's, and mixtures."""
+
+import io
+import pickle
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from PIL import Image
+
+from limner.data import intake
+from limner.data.rows import Mixture, Sample, TableRows
+from limner.data.table import SCHEMA, Table
+from limner.data.transforms import to_u8
+from limner.errors import DataError
+from limner.shapes import ImageSpec
+
+SPEC = ImageSpec(size=16)
+
+
+def png(value: int) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(np.full((20, 30, 3), value, np.uint8)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def row(
+    number: int, texts: list[str | None] | None, questions: list[dict[str, Any]] | None = None
+) -> dict[str, Any]:
+    return {"key": f"row{number}", "image": png(number), "texts": texts, "questions": questions}
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    rows = [
+        row(0, ["zero", "nought", "nothing"]),
+        row(1, None),
+        row(2, []),
+        row(3, [None, "", "  "]),
+        row(4, ["four", None], [{"question": "how many?", "answers": ["four", "4"]}]),
+        row(5, ["five"], [{"question": "none?", "answers": []}]),
+    ]
+    batch = pa.RecordBatch.from_pylist(rows, schema=SCHEMA)
+    return Table.write(tmp_path / "pairs.lance", [batch]).path
+
+
+def same(one: list[Sample], two: list[Sample]) -> bool:
+    pixels = all(np.array_equal(a.image, b.image) for a, b in zip(one, two, strict=True))
+    return pixels and [a._replace(image=0) for a in one] == [b._replace(image=0) for b in two]  # type: ignore[arg-type]
+
+
+def test_rows_without_a_text_are_skipped_and_counted(path: Path) -> None:
+    rows = TableRows(path, SPEC, seed=0)
+    assert len(rows) == 3
+    assert rows.skipped == 3
+    assert [s.key for s in rows.samples([0, 1, 2], epoch=0)] == ["row0", "row4", "row5"]
+
+
+def test_samples_are_whole_and_in_the_order_asked(path: Path) -> None:
+    rows = TableRows(path, SPEC, seed=0)
+    samples = rows.samples([2, 1, 2], epoch=0)
+    assert [s.key for s in samples] == ["row5", "row4", "row5"]
+    assert [s.image_id for s in samples] == [5, 4, 5]
+    assert [s.caption for s in samples] == ["five", "four", "five"]
+    assert samples[1].question == "how many?"
+    assert samples[1].answer in ("four", "4")
+    assert (samples[0].question, samples[0].answer) == ("", "")
+    assert np.array_equal(samples[0].image, to_u8(intake.decode(png(5)), SPEC))
+
+
+def test_texts_are_chosen_by_seed_epoch_and_index_alone(path: Path) -> None:
+    rows = TableRows(path, SPEC, seed=0, augment=True)
+    drawn = [rows.samples([0], epoch)[0] for epoch in range(30)]
+    again = TableRows(path, SPEC, seed=0, augment=True, cache_pixels=False)
+    assert {s.caption for s in drawn} == {"zero", "nought", "nothing"}
+    assert same(drawn, [again.samples([2, 0], epoch)[1] for epoch in range(30)])
+    other = [TableRows(path, SPEC, seed=1).samples([0], epoch)[0].caption for epoch in range(30)]
+    assert other != [s.caption for s in drawn]
+
+
+def test_each_picture_is_decoded_once(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    decoded: list[bytes] = []
+    true_decode = intake.decode
+
+    def counting(data: bytes, **options: Any) -> Image.Image:
+        decoded.append(data)
+        return true_decode(data, **options)
+
+    monkeypatch.setattr(intake, "decode", counting)
+    rows = TableRows(path, SPEC, seed=0)
+    for epoch in range(3):
+        rows.samples([0, 1, 1, 2], epoch)
+    assert Counter(decoded) == {png(0): 1, png(4): 1, png(5): 1}
+
+
+def test_the_cache_stops_at_its_cap(path: Path) -> None:
+    one_picture = 3 * SPEC.size**2
+    capped = TableRows(path, SPEC, seed=0, cache_bytes=2 * one_picture)
+    free = TableRows(path, SPEC, seed=0)
+    for epoch in range(3):
+        assert same(capped.samples([0, 1, 2], epoch), free.samples([0, 1, 2], epoch))
+    assert len(capped._cache) == 2
+
+
+def test_augmentation_does_not_leak_into_the_cache(path: Path) -> None:
+    rows = TableRows(path, SPEC, seed=0, augment=True)
+    one, two = rows.samples([1], 0)[0].image, rows.samples([1], 1)[0].image
+    assert not np.array_equal(one, two)
+    assert np.array_equal(rows._cache[4].image, to_u8(intake.decode(png(4)), SPEC))
+
+
+def test_rows_travel_to_other_processes_without_pictures(path: Path) -> None:
+    rows = TableRows(path, SPEC, seed=0)
+    before = rows.samples([0, 1, 2], 0)
+    packed = pickle.dumps(rows)
+    assert len(packed) < 2000
+    assert same(pickle.loads(packed).samples([0, 1, 2], 0), before)
+
+
+def test_another_column_may_hold_the_texts(path: Path) -> None:
+    Table.open(path).add_columns(pa.table({"clean": [["c0"], ["c1"], None, [], [""], ["c5"]]}), "clean")
+    rows = TableRows(path, SPEC, seed=0, texts_column="clean")
+    assert [s.caption for s in rows.samples([0, 1, 2], 0)] == ["c0", "c1", "c5"]
+
+
+def test_rows_keep_to_the_version_they_opened(path: Path) -> None:
+    rows = TableRows(path, SPEC, seed=0)
+    Table.open(path).add_columns(pa.table({"texts": [["new"]] * 6}), "replaced")
+    assert rows.samples([2], 0)[0].caption == "five"
+    assert TableRows(path, SPEC, seed=0, version=1).samples([2], 0)[0].caption == "five"
+    assert TableRows(path, SPEC, seed=0).samples([5], 0)[0].caption == "new"
+
+
+def test_a_table_that_says_nothing_is_refused(path: Path) -> None:
+    Table.open(path).add_columns(pa.table({"clean": [[""]] * 6}), "clean")
+    with pytest.raises(DataError, match="no row of"):
+        TableRows(path, SPEC, seed=0, texts_column="clean")
+    with pytest.raises(DataError, match="did you mean 'texts'"):
+        TableRows(path, SPEC, seed=0, texts_column="text")
+
+
+class Numbers:
+    """Rows that say where they were asked for."""
+
+    def __init__(self, name: str, count: int) -> None:
+        self.name, self.count = name, count
+
+    def __len__(self) -> int:
+        return self.count
+
+    def samples(self, indices: Sequence[int], epoch: int) -> list[Sample]:
+        return [Sample(f"{self.name}{i}", np.zeros(1), f"{epoch}", image_id=i) for i in indices]
+
+
+def test_a_mixture_meets_its_weights_at_every_point() -> None:
+    mixture = Mixture(
+        [(Numbers("a", 50), 3.0), (Numbers("b", 40), 1.0), (Numbers("c", 9), 0.5)], seed=0, length=5000
+    )
+    parts = [sample.key[0] for sample in mixture.samples(range(5000), 0)]
+    for part, share in (("a", 3 / 4.5), ("b", 1 / 4.5), ("c", 0.5 / 4.5)):
+        counts = np.cumsum([p == part for p in parts])
+        assert np.abs(counts - share * np.arange(1, 5001)).max() < 5
+
+
+def test_a_mixture_reads_each_part_round_and_round() -> None:
+    mixture = Mixture([(Numbers("a", 7), 2.0), (Numbers("b", 1000), 1.0)], seed=3, length=90)
+    seen = [s for epoch in range(7) for s in mixture.samples(range(90), epoch)]
+    of_a = Counter((s.key, s.caption) for s in seen if s.key[0] == "a")
+    assert max(of_a.values()) == 1
+    assert max(Counter(k for k, _ in of_a).values()) - min(Counter(k for k, _ in of_a).values()) <= 1
+    of_b = [s.key for s in seen if s.key[0] == "b"]
+    assert len(set(of_b)) == len(of_b) == pytest.approx(7 * 30, abs=2)
+
+
+def test_a_mixture_answers_by_index_alone() -> None:
+    mixture = Mixture([(Numbers("a", 7), 2.0), (Numbers("b", 5), 1.0)], seed=3, length=500)
+    whole = mixture.samples(range(500), 4)
+    order = np.random.default_rng(0).permutation(500).tolist()
+    assert mixture.samples(order, 4) == [whole[i] for i in order]
+    assert len(mixture) == 500
+
+
+def test_picture_ids_stay_apart_in_nested_mixtures() -> None:
+    inner = Mixture([(Numbers("a", 7), 1.0), (Numbers("b", 7), 1.0)], seed=0, length=100)
+    outer = Mixture([(inner, 1.0), (Numbers("c", 7), 1.0)], seed=0, length=400)
+    ids: dict[int, str] = {}
+    for sample in outer.samples(range(400), 0):
+        assert ids.setdefault(sample.image_id, sample.key) == sample.key
+    assert len(ids) == 21
+
+
+def test_the_seed_moves_where_a_mixture_starts() -> None:
+    first = {Mixture([(Numbers("a", 1000), 1.0)], seed, 10).samples([0], 0)[0].key for seed in range(5)}
+    assert len(first) == 5
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        [],
+        [(Numbers("a", 5), 0.0)],
+        [(Numbers("a", 0), 1.0)],
+        [(Numbers("a", 5), 1.0), (Numbers("b", 5), 1e-5)],
+    ],
+)
+def test_mixtures_that_cannot_be(parts: list[tuple[Numbers, float]]) -> None:
+    with pytest.raises(DataError):
+        Mixture(parts, seed=0, length=10)

@@ -1,0 +1,111 @@
+"""Pixels as the spec says: against Pillow by hand, and against torchvision and timm."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from limner.data.transforms import augment, normalise, to_u8
+from limner.shapes import IMAGENET_MEAN, IMAGENET_STD, ImageSpec
+
+
+def picture(width: int, height: int) -> Image.Image:
+    y, x = np.mgrid[:height, :width]
+    waves = [127 + 120 * np.sin(x / 7 + k) * np.cos(y / (5 + k)) for k in range(3)]
+    return Image.fromarray(np.stack(waves, axis=-1).astype(np.uint8))
+
+
+def test_squash_is_pillows_resize() -> None:
+    image = picture(90, 50)
+    expected = np.asarray(image.resize((32, 32), Image.Resampling.BICUBIC))
+    assert np.array_equal(to_u8(image, ImageSpec(size=32)), expected)
+
+
+def test_a_picture_of_the_right_size_is_not_touched() -> None:
+    image = picture(32, 32)
+    for crop in ("squash", "center", "pad"):
+        pixels = to_u8(image, ImageSpec(size=32, crop=crop))
+        assert np.array_equal(pixels, np.asarray(image))
+        assert pixels.flags.writeable
+        assert pixels.flags.c_contiguous
+
+
+def test_center_keeps_the_middle() -> None:
+    pixels = np.zeros((40, 100, 3), dtype=np.uint8)
+    pixels[:, 30:70] = 255
+    assert to_u8(Image.fromarray(pixels), ImageSpec(size=40, crop="center")).min() == 255
+
+
+def test_pad_keeps_the_whole_picture_on_the_mean_colour() -> None:
+    spec = ImageSpec(size=40, crop="pad", mean=IMAGENET_MEAN, std=IMAGENET_STD)
+    pixels = to_u8(Image.new("RGB", (100, 50), (255, 0, 0)), spec)
+    assert np.array_equal(pixels[20, 20], (255, 0, 0))
+    border = normalise(torch.from_numpy(pixels[:1, :1]).permute(2, 0, 1)[None], spec)
+    assert border.abs().max() < 0.01
+    assert (pixels[:10] == pixels[0, 0]).all()
+    assert (pixels[10:30] == (255, 0, 0)).all()
+
+
+@pytest.mark.parametrize("width", [1, 2000])
+def test_extreme_aspects_survive(width: int) -> None:
+    for crop in ("squash", "center", "pad"):
+        assert to_u8(picture(width, 3), ImageSpec(size=16, crop=crop)).shape == (16, 16, 3)
+
+
+@pytest.mark.peer
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("size", [(90, 57), (57, 90), (64, 64), (33, 200)])
+@pytest.mark.parametrize("fraction", [1.0, 0.875])
+def test_center_equals_timm(size: tuple[int, int], fraction: float) -> None:
+    from timm.data import create_transform
+
+    spec = ImageSpec(size=32, crop="center", crop_fraction=fraction, mean=IMAGENET_MEAN, std=IMAGENET_STD)
+    peer = create_transform(
+        (3, 32, 32), interpolation="bicubic", crop_pct=fraction, mean=IMAGENET_MEAN, std=IMAGENET_STD
+    )
+    ours = normalise(torch.from_numpy(to_u8(picture(*size), spec)).permute(2, 0, 1)[None], spec)[0]
+    torch.testing.assert_close(ours, peer(picture(*size)), atol=2e-6, rtol=0)
+
+
+@pytest.mark.peer
+def test_center_equals_torchvision() -> None:
+    from torchvision.transforms import v2
+
+    peer = v2.Compose([v2.Resize(40, v2.InterpolationMode.BILINEAR), v2.CenterCrop(32), v2.PILToTensor()])
+    spec = ImageSpec(size=32, crop="center", crop_fraction=0.8, resampling="bilinear")
+    for size in [(101, 70), (70, 101), (41, 43)]:
+        ours = torch.from_numpy(to_u8(picture(*size), spec)).permute(2, 0, 1)
+        assert torch.equal(ours, peer(picture(*size)))
+
+
+def test_normalise_is_the_formula() -> None:
+    spec = ImageSpec(size=8, mean=IMAGENET_MEAN, std=IMAGENET_STD)
+    images = torch.randint(
+        0, 256, (2, 3, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
+    )
+    mean, std = (torch.tensor(v, dtype=torch.float64).view(3, 1, 1) for v in (spec.mean, spec.std))
+    expected = (images.double() / 255 - mean) / std
+    torch.testing.assert_close(normalise(images, spec).double(), expected, atol=2e-6, rtol=0)
+
+
+def test_augment_is_seeded_and_light() -> None:
+    image = np.asarray(picture(64, 64))
+    before = image.copy()
+    one, same, other = (augment(image, np.random.default_rng(seed)) for seed in (1, 1, 2))
+    assert np.array_equal(one, same)
+    assert not np.array_equal(one, other)
+    assert np.array_equal(image, before)
+    assert one.shape == image.shape
+    assert one.dtype == np.uint8
+
+
+def test_augment_with_no_strength_and_no_shift_changes_nothing() -> None:
+    image = np.asarray(picture(20, 30))
+    assert np.array_equal(augment(image, np.random.default_rng(0), strength=0.0, shift=0.0), image)
+
+
+def test_augment_never_mirrors() -> None:
+    ramp = np.repeat(np.arange(0, 256, 4, dtype=np.uint8)[None, :, None], 64, axis=0).repeat(3, axis=2)
+    for seed in range(50):
+        moved = augment(ramp, np.random.default_rng(seed)).astype(int)
+        assert moved[32, 60, 0] > moved[32, 4, 0]

@@ -1,0 +1,1 @@
+"""CapFilt: clean image-text pairs by captioning every picture and filtering every text."""

@@ -1,0 +1,184 @@
+"""Captions by a BLIP: pictures in, texts with their log-probability out.
+
+A caption depends on the picture, the decoding settings and `(seed, key)` alone, never on the pictures beside
+it in the batch: every row draws from its own generator.
+"""
+
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+from limner.checkpoint import Bundle
+from limner.data.intake import open_picture
+from limner.data.tokenizers import WordPiece
+from limner.data.transforms import normalise, to_u8
+from limner.errors import CheckpointError, ConfigError, PictureError
+from limner.models.bert import CrossMemory
+from limner.models.blip import BLIP
+from limner.models.generate import Decoding, generate
+
+
+class Caption(NamedTuple):
+    """One generated text.
+
+    Args:
+        text: without the prompt.
+        log_prob: natural log of its probability under the captioner, end of sentence included, ≤ 0.
+    """
+
+    text: str
+    log_prob: float
+
+
+class Captioned(NamedTuple):
+    """What came of one picture.
+
+    Args:
+        source: as given.
+        captions: best first; empty when the picture was refused.
+        problem: why it was refused, None when it was not.
+    """
+
+    source: str | Path
+    captions: list[Caption]
+    problem: PictureError | None
+
+
+def blip_of(bundle: Bundle) -> tuple[BLIP, WordPiece]:
+    """The BLIP and the tokenizer of a bundle.
+
+    Raises: CheckpointError when the bundle holds another kind of model.
+    """
+    if not isinstance(bundle.model, BLIP) or bundle.tokenizer is None:
+        raise CheckpointError(
+            f"{bundle.path} is a {bundle.name}, which neither captions nor matches texts",
+            wanted="a BLIP with its tokenizer",
+            hint="the default model is one: --model limner_tiny",
+        )
+    return bundle.model, bundle.tokenizer
+
+
+def image_tokens(bundle: Bundle, images: Sequence[UInt8[np.ndarray, "y x 3"]]) -> Float[Tensor, "b n d"]:
+    """Run the vision tower once over pictures that already have the model's size."""
+    model, _ = blip_of(bundle)
+    u8 = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)
+    return model.encode_image(normalise(u8.to(next(model.parameters()).device), bundle.image_spec))
+
+
+def row_seed(seed: int, key: str, sample: int = 0) -> int:
+    """Seed of one caption, from the job's seed, the row's key and the number of the sample; in [0, 2⁶³)."""
+    return int.from_bytes(hashlib.sha256(f"{seed}\n{sample}\n{key}".encode()).digest()[:8]) >> 1
+
+
+@torch.inference_mode()
+def caption_memory(
+    bundle: Bundle,
+    memory: CrossMemory,
+    keys: Sequence[str],
+    decoding: Decoding,
+    *,
+    seed: int = 0,
+    prompt: str = "",
+    count: int = 1,
+) -> list[list[Caption]]:
+    """Caption pictures whose decoder memory is at hand.
+
+    Args:
+        bundle: a BLIP.
+        memory: `decoder_memory` of b pictures.
+        keys: b row keys.
+        decoding: how to choose words.
+        seed: of the job.
+        prompt: words each caption goes on from, not returned.
+        count: captions a picture; more than one only makes sense when words are drawn.
+    Returns: for each picture its `count` captions.
+    Raises: ConfigError when several captions are asked of a method that always gives the same one.
+    """
+    if count > 1 and decoding.method != "nucleus":
+        raise ConfigError(
+            f"{count} captions a picture by {decoding.method!r}", wanted='decoding.method = "nucleus"'
+        )
+    model, tokenizer = blip_of(bundle)
+    device = next(model.parameters()).device
+    seeds = torch.tensor([row_seed(seed, key, sample) for key in keys for sample in range(count)])
+    start = tokenizer.encode(prompt, max_tokens=64)[:-1]  # [CLS] words, without [SEP]
+    prompts = torch.tensor(start, device=device).expand(len(seeds), -1)
+    texts = [
+        Caption(tokenizer.decode(g.ids), g.log_prob)
+        for g in generate(model, memory, prompts, decoding, seeds)
+    ]
+    return [texts[i : i + count] for i in range(0, len(texts), count)]
+
+
+@torch.inference_mode()
+def caption_images(
+    bundle: Bundle,
+    images: Sequence[UInt8[np.ndarray, "y x 3"]],
+    keys: Sequence[str],
+    decoding: Decoding,
+    *,
+    seed: int = 0,
+    prompt: str = "",
+    count: int = 1,
+) -> list[list[Caption]]:
+    """Caption one batch of pictures that already have the model's size; see `caption_memory`."""
+    model, _ = blip_of(bundle)
+    memory = model.decoder_memory(image_tokens(bundle, images))
+    return caption_memory(bundle, memory, keys, decoding, seed=seed, prompt=prompt, count=count)
+
+
+def caption_pictures(
+    bundle: Bundle,
+    sources: Iterable[str | Path],
+    decoding: Decoding | None = None,
+    *,
+    seed: int = 0,
+    prompt: str = "",
+    count: int = 1,
+    batch_size: int = 32,
+) -> Iterator[Captioned]:
+    """Caption picture files in the order given, as a stream; a refused picture does not stop the others.
+
+    The key of a picture is its SHA-256, so a copy under another name gets the same caption.
+
+    Args:
+        bundle: a BLIP.
+        sources: paths.
+        decoding: beam search when None.
+        seed: of words that are drawn.
+        prompt: words each caption goes on from, not returned.
+        count: captions a picture.
+        batch_size: pictures at a time.
+    Yields: one `Captioned` per source.
+    """
+    decoding = decoding or Decoding(method="beam")
+    remaining = iter(sources)
+    while batch := list(islice(remaining, batch_size)):
+        opened = [_open(source, bundle) for source in batch]
+        good = [picture for picture in opened if not isinstance(picture, PictureError)]
+        captions: Iterator[list[Caption]] = iter(())
+        if good:
+            keys, images = [key for key, _ in good], [image for _, image in good]
+            captions = iter(
+                caption_images(bundle, images, keys, decoding, seed=seed, prompt=prompt, count=count)
+            )
+        for source, picture in zip(batch, opened, strict=True):
+            if isinstance(picture, PictureError):
+                yield Captioned(source, [], picture)
+            else:
+                yield Captioned(source, next(captions), None)
+
+
+def _open(source: str | Path, bundle: Bundle) -> tuple[str, UInt8[np.ndarray, "y x 3"]] | PictureError:
+    try:
+        picture = open_picture(source, max_side=2 * bundle.image_spec.size)
+    except PictureError as error:
+        return error
+    return picture.sha256, to_u8(picture.image, bundle.image_spec)

@@ -1,0 +1,161 @@
+"""What the models say of rows: a picture is decoded once, looked at once, and all its texts are scored."""
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from limner.capfilt.caption import Caption, blip_of, caption_memory, image_tokens
+from limner.capfilt.filter import Seen, look, score_pairs
+from limner.capfilt.junk import junk_reason
+from limner.capfilt.settings import CapFiltSettings
+from limner.checkpoint import Bundle
+from limner.data.intake import decode
+from limner.data.table import Table
+from limner.data.transforms import to_u8
+from limner.errors import PictureError
+
+_AHEAD = 2
+"""Batches that are read and decoded while the models work, one thread each."""
+
+
+class Job(NamedTuple):
+    """All that measuring needs.
+
+    Args:
+        table: with `key` and `image`.
+        texts: the web texts of each row.
+        captioner: writes.
+        judge: the filter.
+        settings: of the whole job.
+    """
+
+    table: Table
+    texts: Sequence[list[str]]
+    captioner: Bundle
+    judge: Bundle
+    settings: CapFiltSettings
+
+    @property
+    def shared(self) -> bool:
+        """Whether captioner and filter are the same model, so that one look at a picture serves both."""
+        one, other = self.captioner, self.judge
+        return one.digest == other.digest and one.image_spec == other.image_spec
+
+
+class _Row(NamedTuple):
+    """A row read and decoded: pixels for captioner and filter, or why there are none."""
+
+    key: str
+    texts: list[str]
+    pixels: tuple[np.ndarray, np.ndarray] | None
+    problem: str | None
+
+
+def measure(job: Job, start: int) -> Iterator[list[dict[str, Any]]]:
+    """Walk the table from row `start` on, in order.
+
+    A picture that cannot be read costs its own row and no other.
+
+    Yields: rows of `decision.MEASURED`, a batch at a time.
+    """
+    size = job.settings.batch_size
+    with ThreadPoolExecutor(_AHEAD) as pool:
+        pending: deque[Future[list[_Row]]] = deque()
+        for begin in range(start, len(job.texts), size):
+            pending.append(pool.submit(_read, job, range(begin, min(begin + size, len(job.texts)))))
+            if len(pending) > _AHEAD:
+                yield _measure_batch(job, pending.popleft().result())
+        while pending:
+            yield _measure_batch(job, pending.popleft().result())
+
+
+def _read(job: Job, indices: range) -> list[_Row]:
+    found = job.table.rows(indices, ["key", "image"])
+    return [_decode(job, row, job.texts[index]) for index, row in zip(indices, found, strict=True)]
+
+
+def _decode(job: Job, row: dict[str, Any], texts: list[str]) -> _Row:
+    size = max(job.captioner.image_spec.size, job.judge.image_spec.size)
+    try:
+        picture = decode(row["image"] or b"", max_side=2 * size)
+    except PictureError as error:
+        return _Row(row["key"], texts, None, f"picture:{error.reason}")
+    first = to_u8(picture, job.captioner.image_spec)
+    same = job.captioner.image_spec == job.judge.image_spec
+    return _Row(row["key"], texts, (first, first if same else to_u8(picture, job.judge.image_spec)), None)
+
+
+def _measure_batch(job: Job, rows: list[_Row]) -> list[dict[str, Any]]:
+    good = [row for row in rows if row.pixels is not None]
+    measured = iter(_measure_good(job, good) if good else [])
+    return [next(measured) if row.pixels is not None else _refused(row) for row in rows]
+
+
+def _measure_good(job: Job, rows: list[_Row]) -> list[dict[str, Any]]:
+    captions, seen = _look_and_caption(job, rows)
+    _, tokenizer = blip_of(job.judge)
+    known = tokenizer if job.settings.vocabulary_test else None
+    texts = {"web": [row.texts for row in rows], "synthetic": [[c.text for c in found] for found in captions]}
+    junk = {side: [[junk_reason(t, known) for t in row] for row in lists] for side, lists in texts.items()}
+    pairs = [
+        (picture, text)
+        for side, lists in texts.items()
+        for picture, row in enumerate(lists)
+        for text, reason in zip(row, junk[side][picture], strict=True)
+        if reason is None
+    ]
+    scores = score_pairs(
+        job.judge,
+        seen,
+        [text for _, text in pairs],
+        [picture for picture, _ in pairs],
+        max_tokens=job.settings.max_text_tokens,
+        batch_size=job.settings.batch_size,
+    )
+    columns: dict[str, list[Any]] = {
+        "key": [row.key for row in rows],
+        "picture": [None] * len(rows),
+        "synthetic": texts["synthetic"],
+        "log_prob_synthetic": [[c.log_prob for c in found] for found in captions],
+    }
+    itm, itc = iter(scores.itm), iter(scores.itc)
+    for side in texts:
+        columns[f"junk_{side}"] = junk[side]
+        columns[f"itm_{side}"] = [[next(itm) if j is None else None for j in row] for row in junk[side]]
+        columns[f"itc_{side}"] = [[next(itc) if j is None else None for j in row] for row in junk[side]]
+    return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+
+
+@torch.inference_mode()
+def _look_and_caption(job: Job, rows: list[_Row]) -> tuple[list[list[Caption]], Seen]:
+    pixels = [row.pixels for row in rows if row.pixels is not None]
+    writer, _ = blip_of(job.captioner)
+    tokens = image_tokens(job.captioner, [first for first, _ in pixels])
+    if job.shared:
+        seen = look(job.judge, tokens)
+        memory = writer.decoder_memory(tokens, seen.memory)
+    else:
+        seen = look(job.judge, image_tokens(job.judge, [second for _, second in pixels]))
+        memory = writer.decoder_memory(tokens)
+    captions = caption_memory(
+        job.captioner,
+        memory,
+        [row.key for row in rows],
+        job.settings.decoding,
+        seed=job.settings.seed,
+        prompt=job.settings.prompt,
+        count=job.settings.captions_per_picture,
+    )
+    return captions, seen
+
+
+def _refused(row: _Row) -> dict[str, Any]:
+    """A row whose picture could not be read: nothing written, nothing scored."""
+    nothing: list[None] = [None] * len(row.texts)
+    web = {name: nothing for name in ("junk_web", "itm_web", "itc_web")}
+    synthetic = ("synthetic", "log_prob_synthetic", "junk_synthetic", "itm_synthetic", "itc_synthetic")
+    return {"key": row.key, "picture": row.problem} | web | {name: [] for name in synthetic}

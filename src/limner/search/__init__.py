@@ -1,0 +1,1 @@
+"""Search a table of pictures by text."""

@@ -1,0 +1,114 @@
+"""A caption depends on its picture, its key and the settings, and on nothing beside it."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from limner.models.generate import Decoding
+from PIL import Image
+
+from limner.capfilt.caption import caption_images, caption_pictures, row_seed
+from limner.checkpoint import Bundle
+from limner.errors import CheckpointError, ConfigError, PictureError
+
+NUCLEUS = Decoding(method="nucleus", top_p=0.9, max_tokens=8)
+
+
+@pytest.fixture
+def images() -> list[np.ndarray]:
+    return list(np.random.default_rng(0).integers(0, 256, (7, 16, 16, 3), dtype=np.uint8))
+
+
+@pytest.mark.parametrize("method", ["greedy", "beam", "nucleus"])
+def test_a_caption_does_not_depend_on_its_batch(
+    bundle: Bundle, images: list[np.ndarray], method: str
+) -> None:
+    decoding = Decoding(method=method, max_tokens=8)  # type: ignore[arg-type]
+    keys = [f"k{i}" for i in range(7)]
+    together = caption_images(bundle, images, keys, decoding, seed=5)
+    alone = [
+        caption_images(bundle, [image], [key], decoding, seed=5)[0]
+        for image, key in zip(images, keys, strict=True)
+    ]
+    backwards = caption_images(bundle, images[::-1], keys[::-1], decoding, seed=5)[::-1]
+    for one, two, three in zip(together, alone, backwards, strict=True):
+        assert one[0].text == two[0].text == three[0].text
+        assert one[0].log_prob == pytest.approx(two[0].log_prob, abs=1e-4)
+        assert one[0].log_prob <= 0
+
+
+def test_draws_follow_seed_key_and_sample(bundle: Bundle, images: list[np.ndarray]) -> None:
+    same = [images[0]] * 6
+    captions = caption_images(bundle, same, list("abcdef"), NUCLEUS, count=2)
+    assert len({caption.text for found in captions for caption in found}) > 6
+    assert captions == caption_images(bundle, same, list("abcdef"), NUCLEUS, count=2)
+    assert captions != caption_images(bundle, same, list("abcdef"), NUCLEUS, count=2, seed=1)
+    first = caption_images(bundle, same, list("abcdef"), NUCLEUS)
+    assert [found[0].text for found in captions] == [found[0].text for found in first]
+
+
+def test_row_seeds_are_distinct_and_fit_a_generator() -> None:
+    seeds = {
+        row_seed(seed, key, sample)
+        for seed in range(3)
+        for key in ("a", "b", "1", "11")
+        for sample in range(3)
+    }
+    assert len(seeds) == 36
+    assert all(0 <= seed < 2**63 for seed in seeds)
+
+
+def test_the_prompt_is_gone_on_from_and_not_returned(bundle: Bundle, images: list[np.ndarray]) -> None:
+    greedy = Decoding(method="greedy", max_tokens=6)
+    plain = caption_images(bundle, images, ["k"] * 7, greedy)
+    prompted = caption_images(bundle, images, ["k"] * 7, greedy, prompt="a red")
+    assert prompted != plain
+    assert max(len(found[0].text) for found in prompted) < 200
+    assert not all(found[0].text.startswith("a red") for found in prompted)
+
+
+def test_many_captions_must_be_drawn(bundle: Bundle, images: list[np.ndarray]) -> None:
+    with pytest.raises(ConfigError, match="2 captions a picture by 'greedy'"):
+        caption_images(bundle, images, ["k"] * 7, Decoding(method="greedy"), count=2)
+
+
+def test_a_model_without_words_is_refused(bundle: Bundle, images: list[np.ndarray]) -> None:
+    for wrong in (
+        bundle._replace(model=bundle.model.get_submodule("vision")),
+        bundle._replace(tokenizer=None),
+    ):
+        with pytest.raises(CheckpointError, match="neither captions"):
+            caption_images(wrong, images, ["k"] * 7, NUCLEUS)
+
+
+def test_files_are_captioned_in_order_and_broken_ones_named(
+    bundle: Bundle, images: list[np.ndarray], tmp_path: Path, make_bundle: Callable[..., Bundle]
+) -> None:
+    paths = [tmp_path / f"{i}.png" for i in range(7)]
+    for path, image in zip(paths, images, strict=True):
+        Image.fromarray(image).save(path)
+    paths[2].write_bytes(paths[2].read_bytes()[:70])
+    paths[4].unlink()
+    found = list(caption_pictures(bundle, paths, batch_size=3))
+    assert [one.source for one in found] == paths
+    assert [len(one.captions) for one in found] == [1, 1, 0, 1, 0, 1, 1]
+    problems = [one.problem for one in found if one.problem is not None]
+    assert [problem.reason for problem in problems] == ["truncated", "missing"]
+    assert all(isinstance(problem, PictureError) for problem in problems)
+
+
+def test_a_batch_of_broken_files_is_no_problem(bundle: Bundle, tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(b"")
+    found = list(caption_pictures(bundle, [tmp_path / "a.jpg"]))
+    assert [(one.captions, one.problem is not None) for one in found] == [([], True)]
+
+
+def test_a_copy_under_another_name_gets_the_same_draw(
+    bundle: Bundle, images: list[np.ndarray], tmp_path: Path
+) -> None:
+    for name in ("a.png", "b.png"):
+        Image.fromarray(images[0]).save(tmp_path / name)
+    first, second = caption_pictures(bundle, [tmp_path / "a.png", tmp_path / "b.png"], NUCLEUS, count=2)
+    assert first.captions == second.captions
+    assert first.captions[0] != first.captions[1]

@@ -1,0 +1,289 @@
+"""The whole job on a table of 23 rows: what it writes, what it leaves alone, and how it is interrupted."""
+
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+import torch
+
+from limner.capfilt import measure as measure_module
+from limner.capfilt.decision import DECIDED, KEEP
+from limner.capfilt.ledger import check, tally
+from limner.capfilt.pipeline import CapFiltResult, run
+from limner.capfilt.settings import CapFiltSettings
+from limner.checkpoint import Bundle, load, save_bundle
+from limner.data.table import Table
+from limner.errors import CheckpointError, DataError
+from limner.models.blip import BLIP
+from limner.models.generate import Decoding
+from limner.record import Recorder, read_records
+
+SETTINGS = CapFiltSettings(decoding=Decoding(method="nucleus", max_tokens=6), batch_size=4, chunk_rows=8)
+COLUMNS = ["key", "texts", *DECIDED.names]
+
+
+def _content(table: Table) -> list[dict[str, Any]]:
+    return [row for batch in table.batches(COLUMNS) for row in batch]
+
+
+def _alike(first: list[dict[str, Any]], second: list[dict[str, Any]]) -> None:
+    """Equal but for the last digits of scores."""
+    for one, two in zip(first, second, strict=True):
+        for name in COLUMNS:
+            if name.startswith(("itm_", "itc_", "log_prob_")):
+                assert one[name] == pytest.approx(two[name], abs=1e-4)
+            else:
+                assert one[name] == two[name], name
+
+
+def _leftovers(table: Table) -> list[str]:
+    return sorted(path.name for path in table.path.parent.iterdir() if path != table.path)
+
+
+@pytest.fixture
+def result(noisy: Table, bundle: Bundle) -> CapFiltResult:
+    return run(noisy, bundle, bundle, SETTINGS)
+
+
+def test_one_new_version_with_every_column_and_the_old_one_untouched(
+    noisy: Table, result: CapFiltResult
+) -> None:
+    assert result.table.version == noisy.version + 1
+    assert set(result.table.column_names) == {*noisy.column_names, *DECIDED.names, "capfilt"}
+    assert Table.open(noisy.path, noisy.version).column_names == noisy.column_names
+    assert _leftovers(noisy) == []
+    assert f"{result.ledger.kept} rows kept" in result.table.versions()[-1].note
+
+
+def test_the_ledger_is_that_of_the_table(result: CapFiltResult) -> None:
+    rows = [row | {"texts": row["texts"] or []} for row in _content(result.table)]
+    assert tally(rows) == result.ledger
+    check(result.ledger, rows=23, web_texts=16 + 1 + 2 + 0 + 0 + 1 + 3 + 1, synthetic_texts=21)
+    assert result.ledger.kept > 0
+    assert result.ledger.web.reasons["unmatched"] > 0
+
+
+def test_junk_is_never_scored_and_always_dropped(result: CapFiltResult) -> None:
+    rows = {row["key"]: row for row in _content(result.table)}
+    assert rows["row16"]["reason_web"] == ["junk:file_name"]
+    assert rows["row16"]["itm_web"] == rows["row16"]["itc_web"] == [None]
+    assert rows["row17"]["reason_web"][0] == "junk:placeholder"
+    assert rows["row17"]["itm_web"][1] is not None
+    assert rows["row18"]["decision_web"] == []
+    assert rows["row18"]["decision"] == "dropped" or rows["row18"]["reason"] == "no_web_text"
+    assert rows["row20"]["reason_web"] == ["junk:empty"]
+    assert rows["row22"]["reason_web"] == ["junk:url"]
+
+
+def test_a_broken_picture_costs_its_row_and_no_other(result: CapFiltResult) -> None:
+    for row in _content(result.table):
+        broken = row["key"] in ("row3", "row19")
+        assert (row["reason"] == "picture:truncated") == broken
+        assert len(row["synthetic"]) == (0 if broken else 1)
+        if broken:
+            assert (row["decision"], row["texts_bootstrapped"]) == ("dropped", [])
+            assert all(score is None for score in row["itm_web"])
+
+
+def test_lists_run_beside_the_texts(result: CapFiltResult) -> None:
+    for row in _content(result.table):
+        for side, texts in (("web", row["texts"] or []), ("synthetic", row["synthetic"])):
+            lengths = {len(row[f"{name}_{side}"]) for name in ("itm", "itc", "decision", "reason")}
+            assert lengths == {len(texts)}
+            for score, decision in zip(row[f"itm_{side}"], row[f"decision_{side}"], strict=True):
+                assert (decision == KEEP) == (score is not None and score >= 0.5)
+
+
+def test_batch_size_changes_nothing_but_last_digits(
+    noisy: Table, bundle: Bundle, result: CapFiltResult
+) -> None:
+    small = SETTINGS.model_copy(update={"batch_size": 1, "chunk_rows": 5})
+    again = run(result.table, bundle, bundle, small, force=True)
+    assert again.measured == 23
+    _alike(_content(result.table), _content(again.table))
+
+
+def test_same_input_same_output(bundle: Bundle, result: CapFiltResult) -> None:
+    again = run(result.table, bundle, bundle, SETTINGS, force=True)
+    assert again.table.version == result.table.version + 1
+    assert _content(again.table) == _content(result.table)
+    assert again.ledger == result.ledger
+
+
+def test_a_second_run_reuses_what_stands(bundle: Bundle, other_bundle: Bundle, result: CapFiltResult) -> None:
+    again = run(result.table, bundle, bundle, SETTINGS)
+    assert (again.reused, again.measured, again.table.version) == ("all", 0, result.table.version)
+    assert again.ledger == result.ledger
+    assert run(again.table, bundle, other_bundle, SETTINGS).reused == "nothing"
+
+
+def test_another_threshold_needs_no_second_look(
+    bundle: Bundle, result: CapFiltResult, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(measure_module, "image_tokens", lambda *_: pytest.fail("looked again"))
+    strict = run(result.table, bundle, bundle, SETTINGS.model_copy(update={"threshold": 1.0}))
+    assert (strict.reused, strict.measured) == ("scores", 0)
+    assert strict.table.version == result.table.version + 1
+    assert strict.ledger.dropped == 23
+    back = run(strict.table, bundle, bundle, SETTINGS)
+    assert back.reused == "scores"
+    assert _content(back.table) == _content(result.table)
+
+
+def test_changed_texts_are_measured_again(bundle: Bundle, result: CapFiltResult) -> None:
+    texts = pa.table({"texts": pa.array([["a new text"]] * 23, pa.list_(pa.string()))})
+    changed = result.table.add_columns(texts, "other texts")
+    assert run(changed, bundle, bundle, SETTINGS).measured == 23
+
+
+def test_columns_added_meanwhile_stay_and_changed_pairs_fail_the_job(noisy: Table, bundle: Bundle) -> None:
+    def label(done: int, total: int) -> None:
+        if done == total:
+            noisy.add_columns(pa.table({"label": ["x"] * 23}), "labelled meanwhile")
+
+    result = run(noisy, bundle, bundle, SETTINGS, progress=label)
+    assert result.table.version == noisy.version + 2
+    assert {"label", "decision"} <= set(result.table.column_names)
+
+    def rewrite(done: int, total: int) -> None:
+        if done == total:
+            keys = pa.table({"key": [f"other{i}" for i in range(23)]})
+            result.table.add_columns(keys, "other keys")
+
+    with pytest.raises(DataError, match="have changed since version"):
+        run(result.table, bundle, bundle, SETTINGS, progress=rewrite, force=True)
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_each_picture_passes_once_through_each_vision_tower(
+    noisy: Table, bundle: Bundle, other_bundle: Bundle, shared: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: list[tuple[int, int]] = []
+    encode = BLIP.encode_image
+
+    def counted(self: BLIP, pixels: torch.Tensor) -> torch.Tensor:
+        looked.extend([(id(self), pixels.shape[-1])] * len(pixels))
+        return encode(self, pixels)
+
+    monkeypatch.setattr(BLIP, "encode_image", counted)
+    run(noisy, bundle, bundle if shared else other_bundle, SETTINGS)
+    assert looked.count((id(bundle.model), 16)) == 21
+    assert looked.count((id(other_bundle.model), 24)) == (0 if shared else 21)
+    assert len(looked) == (21 if shared else 42)
+
+
+def test_sharing_by_digest_gives_what_two_looks_give(noisy: Table, bundle: Bundle) -> None:
+    once = _content(run(noisy, bundle, bundle, SETTINGS).table)
+    twice = run(Table.open(noisy.path), bundle, bundle._replace(digest="f" * 12), SETTINGS)
+    assert twice.reused == "nothing"
+    _alike(once, _content(twice.table))
+
+
+@pytest.mark.parametrize("stop", [KeyboardInterrupt, RuntimeError])
+def test_an_interrupted_job_leaves_the_table_and_goes_on(
+    make_table: Callable[..., Table], noisy: Table, bundle: Bundle, stop: type[BaseException], tmp_path: Path
+) -> None:
+    def stop_at_12(done: int, total: int) -> None:
+        if done >= 12:
+            raise stop
+
+    with pytest.raises(stop):
+        run(noisy, bundle, bundle, SETTINGS, progress=stop_at_12)
+    assert Table.open(noisy.path).version == noisy.version
+    assert len(_leftovers(noisy)) == 1
+    done: list[int] = []
+    result = run(noisy, bundle, bundle, SETTINGS, progress=lambda n, total: done.append(n))
+    assert (result.reused, result.measured, done) == ("part", 11, [16, 20, 23])
+    assert _leftovers(noisy) == []
+    fresh = run(result.table, bundle, bundle, SETTINGS, force=True)
+    assert _content(fresh.table) == _content(result.table)
+
+
+def test_a_ledger_that_does_not_balance_changes_nothing(
+    noisy: Table, bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measure = measure_module._measure_good
+
+    def forgetful(*args: Any) -> list[dict[str, Any]]:
+        rows = measure(*args)
+        for name in ("synthetic", "log_prob_synthetic", "junk_synthetic", "itm_synthetic", "itc_synthetic"):
+            rows[0][name] = []
+        return rows
+
+    monkeypatch.setattr(measure_module, "_measure_good", forgetful)
+    with pytest.raises(DataError, match="synthetic texts in"):
+        run(noisy, bundle, bundle, SETTINGS)
+    assert Table.open(noisy.path).version == noisy.version
+
+
+def test_several_captions_a_picture(noisy: Table, bundle: Bundle) -> None:
+    result = run(noisy, bundle, bundle, SETTINGS.model_copy(update={"captions_per_picture": 3}))
+    assert result.ledger.synthetic.total == 63
+    assert {len(row["itm_synthetic"]) for row in _content(result.table)} == {0, 3}
+
+
+def test_it_is_recorded(noisy: Table, bundle: Bundle, tmp_path: Path) -> None:
+    recorder = Recorder(tmp_path / "records.jsonl")
+    result = run(noisy, bundle, bundle, SETTINGS, recorder)
+    (record,) = read_records(recorder.path, "capfilt")
+    assert record["ledger"] == result.ledger.model_dump()
+    assert (record["version"], record["shared"], record["measured"]) == (result.table.version, True, 23)
+    assert record["settings"]["decoding"]["top_p"] == 0.9
+
+
+def test_how_it_was_made_stands_in_the_table(result: CapFiltResult, bundle: Bundle) -> None:
+    origins = result.table.column("capfilt")
+    assert len(origins) == 23
+    assert origins[0] == origins[-1]
+    assert origins[0]["captioner"] == origins[0]["filter"] == bundle.digest
+    assert CapFiltSettings.model_validate_json(origins[0]["settings"]) == SETTINGS
+
+
+def test_wrong_input_is_named(make_table: Callable[..., Table], bundle: Bundle) -> None:
+    table = make_table([["a cat"]])
+    with pytest.raises(CheckpointError, match="neither captions"):
+        run(table, bundle, bundle._replace(tokenizer=None))
+    with pytest.raises(DataError, match="no column 'captions'"):
+        run(table, bundle, bundle, SETTINGS.model_copy(update={"texts_column": "captions"}))
+
+
+def test_an_empty_table_is_refused(make_table: Callable[..., Table], bundle: Bundle) -> None:
+    with pytest.raises(DataError, match="no rows"):
+        run(make_table([]), bundle, bundle)
+
+
+KILLED = """
+import os, signal, sys
+from limner.capfilt.pipeline import run
+from limner.capfilt.settings import CapFiltSettings
+from limner.checkpoint import load
+from limner.data.table import Table
+
+def die(done, total):
+    if done >= 20:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+bundle = load(sys.argv[1])
+run(Table.open(sys.argv[2]), bundle, bundle, CapFiltSettings.model_validate_json(sys.argv[3]), progress=die)
+"""
+
+
+@pytest.mark.slow
+def test_a_killed_job_goes_on_from_its_last_part(noisy: Table, bundle: Bundle, tmp_path: Path) -> None:
+    assert isinstance(bundle.model, BLIP)
+    folder = tmp_path / "bundle"
+    save_bundle(
+        folder, bundle.model, "blip_base", bundle.model.config, bundle.image_spec, tokenizer=bundle.tokenizer
+    )
+    command = [sys.executable, "-c", KILLED, str(folder), str(noisy.path), SETTINGS.model_dump_json()]
+    assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
+    assert Table.open(noisy.path).version == noisy.version
+    result = run(Table.open(noisy.path), load(folder), load(folder), SETTINGS)
+    assert (result.reused, result.measured) == ("part", 23 - 16)
+    whole = run(result.table, load(folder), load(folder), SETTINGS, force=True)
+    assert _content(whole.table) == _content(result.table)

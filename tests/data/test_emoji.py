@@ -113,3 +113,16 @@ def test_a_table_is_not_written_over_unasked(tmp_path: Path, monkeypatch: pytest
     with pytest.raises(DataError, match="exists already"):
         build_emoji_table(out)
     assert build_emoji_table(out, overwrite=True).num_rows == 2
+
+
+def test_a_font_is_an_art_style(tmp_path: Path):
+    import matplotlib
+
+    font = Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"
+    sun = sprite("☀️", f"font:{font}", 48)
+    assert sun.shape == (48, 48, 4)
+    assert 0.05 < (sun[..., 3] > 128).mean() < 0.95
+    with pytest.raises(DataError, match="no font at"):
+        sprite("☀️", f"font:{tmp_path / 'none.ttf'}", 48)
+    with pytest.raises(DataError, match="has no picture"):
+        sprite(" ", f"font:{font}", 48)

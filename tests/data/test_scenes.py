@@ -150,3 +150,9 @@ def test_another_epoch_says_other_things_of_the_same_pictures():
 def test_rows_can_be_handed_to_a_worker():
     rows = SceneRows(VARIED, start=0, count=3, spec=SPEC)
     assert copy.deepcopy(rows).samples([1], 0)[0].caption == rows.samples([1], 0)[0].caption
+
+
+def test_styles_are_names_or_fonts():
+    assert SceneSettings(styles=("font:any.ttf",)).styles == ("font:any.ttf",)
+    with pytest.raises(ValueError, match="unknown art style 'noto'"):
+        SceneSettings(styles=("noto",))

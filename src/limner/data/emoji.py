@@ -13,22 +13,24 @@ import json
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import emoji as names
 import numpy as np
 import pyarrow as pa
 import resvg_py
 from jaxtyping import UInt8
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 
 from limner.data.intake import open_picture
 from limner.data.table import SCHEMA, Table
 from limner.errors import DataError
 
 Progress = Callable[[int, int], None]
-Style = Literal["openmoji", "twemoji"]
-STYLES: tuple[Style, ...] = ("openmoji", "twemoji")
+STYLES = ("openmoji", "twemoji")
+FONT = "font:"
+"""Starts the name of an art style that is a colour font of one's own: "font:NotoColorEmoji.ttf"."""
+
 LICENCES: dict[str, str] = {"openmoji": "CC-BY-SA-4.0", "twemoji": "CC-BY-4.0"}
 
 LANGUAGES = ("en", "zh", "es", "de", "fr", "ja")
@@ -77,12 +79,14 @@ def sprite(
 
     Args:
         emoji: character sequence, such as "🦉".
-        style: "openmoji" or "twemoji".
+        style: "openmoji", "twemoji", or "font:" and the path of a colour font.
         size_px: side of the square, pixels.
-        style_sheet: CSS that changes how the art is drawn.
+        style_sheet: CSS that changes how the art is drawn; a font takes none.
     Returns: RGBA pixels, alpha not multiplied in.
-    Raises: DataError when the style has not drawn this emoji.
+    Raises: DataError when the style has not drawn this emoji, or the font cannot be used.
     """
+    if style.startswith(FONT):
+        return _from_font(emoji, style.removeprefix(FONT), size_px)
     path = svg_path(emoji, style)
     if path is None:
         raise DataError(
@@ -98,6 +102,26 @@ def sprite(
     )
     with Image.open(io.BytesIO(png)) as image:
         return np.array(image.convert("RGBA"))
+
+
+_BITMAP_PX = 109  # the one size that CBDT fonts such as Noto Color Emoji have
+
+
+def _from_font(emoji: str, path: str, size_px: int) -> UInt8[np.ndarray, "y x 4"]:
+    try:
+        font = ImageFont.truetype(path, _BITMAP_PX)
+    except OSError as error:
+        raise DataError(
+            f"no font at {path}: {error}", wanted="a colour font", hint="font:/path/to/NotoColorEmoji.ttf"
+        ) from error
+    canvas = Image.new("RGBA", (2 * _BITMAP_PX, 2 * _BITMAP_PX))
+    ImageDraw.Draw(canvas).text((20, 20), emoji.replace("\ufe0f", ""), font=font, embedded_color=True)
+    box = canvas.getbbox()
+    if box is None:
+        raise DataError(f"{path} has no picture of {emoji!r}", wanted="a font that draws it")
+    side = max(box[2] - box[0], box[3] - box[1])
+    square = canvas.crop((box[0], box[1], box[0] + side, box[1] + side))
+    return np.array(square.resize((size_px, size_px), Image.Resampling.BICUBIC))
 
 
 @cache

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
-from limner.data.emoji import STYLES, Style, drawn_emoji, name_of, sprite
+from limner.data.emoji import STYLES, drawn_emoji, name_of, sprite
 from limner.data.rows import Sample
 from limner.data.scene_drawing import shade
 from limner.data.scene_language import GROUNDS
@@ -30,7 +30,7 @@ class EmojiRows:
         styles: art styles.
     """
 
-    def __init__(self, spec: ImageSpec, seed: int, styles: tuple[Style, ...] = STYLES) -> None:
+    def __init__(self, spec: ImageSpec, seed: int, styles: tuple[str, ...] = STYLES) -> None:
         self.spec, self.seed = spec, seed
         self._drawn = [(e, style) for style in styles for e in drawn_emoji(style)]
 

@@ -7,6 +7,7 @@ its part. Nothing else has state: a run resumes to the sample, whatever the numb
 import atexit
 import os
 import signal
+import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -180,8 +181,10 @@ class Loader:
         requests = self._requests(state)
         if self._num_workers == 0:
             return map(self._batches.__getitem__, requests)
-        return iter(
-            DataLoader(
+        with warnings.catch_warnings():
+            # the number of workers is the caller's choice; torch counts cores and doubts it
+            warnings.filterwarnings("ignore", "This DataLoader will create", UserWarning)
+            loader = DataLoader(
                 self._batches,
                 batch_size=None,
                 sampler=requests,
@@ -192,7 +195,7 @@ class Loader:
                 multiprocessing_context="spawn",
                 pin_memory=self._pin_memory,
             )
-        )
+            return iter(loader)
 
 
 def permutation(count: int, seed: int, epoch: int) -> Int64[np.ndarray, " n"]:

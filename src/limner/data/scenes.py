@@ -14,11 +14,11 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from limner.config import Config
 from limner.data.concepts import CONCEPTS, Concept
-from limner.data.emoji import STYLES, Style
+from limner.data.emoji import FONT, STYLES
 from limner.data.loader import Sample
 from limner.data.scene_drawing import Colour, Placement, Plan, draw, shade
 from limner.data.scene_language import GROUNDS, Scenery, Thing, captions, questions
@@ -32,7 +32,8 @@ class SceneSettings(Config):
 
     Args:
         seed: of all scenes; other seeds give unrelated scenes.
-        styles: art styles; each scene is in one of them.
+        styles: art styles, each scene in one of them: "openmoji", "twemoji", or "font:" and the path of a
+            colour font.
         canvas_px: side of the picture, pixels.
         max_objects: most sprites in a scene, 1 to 4.
         jitter: vary drawing hand, rotation, mirroring, colour, shadow, blur and ground texture. Without it
@@ -40,10 +41,17 @@ class SceneSettings(Config):
     """
 
     seed: int = 0
-    styles: tuple[Style, ...] = Field(default=STYLES, min_length=1)
+    styles: tuple[str, ...] = Field(default=STYLES, min_length=1)
     canvas_px: int = Field(default=128, ge=48, le=1024)
     max_objects: int = Field(default=4, ge=1, le=4)
     jitter: bool = True
+
+    @field_validator("styles")
+    @classmethod
+    def _known(cls, styles: tuple[str, ...]) -> tuple[str, ...]:
+        if unknown := [s for s in styles if s not in STYLES and not s.startswith(FONT)]:
+            raise ValueError(f"unknown art style {unknown[0]!r}; there are {', '.join(STYLES)} and font:PATH")
+        return styles
 
 
 class Scene(NamedTuple):

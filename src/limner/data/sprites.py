@@ -21,7 +21,7 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from limner.data.concepts import CONCEPTS
-from limner.data.emoji import PACKAGES, sprite
+from limner.data.emoji import FONT, PACKAGES, sprite
 
 SPRITE_PX = 96
 _SMALL_PX = 48
@@ -78,7 +78,7 @@ def load_sprite(style: str, emoji: str, hand: int = 0) -> Sprite:
     """The sprite of one emoji of the concepts.
 
     Args:
-        style: "openmoji" or "twemoji".
+        style: "openmoji", "twemoji", or "font:" and the path of a colour font.
         emoji: a view's character sequence.
         hand: 0 as the artist drew it, 1 or 2 for the other hands.
     """
@@ -94,8 +94,10 @@ def load_sprite(style: str, emoji: str, hand: int = 0) -> Sprite:
 @cache
 def _pixels(style: str, hand: int) -> UInt8[np.ndarray, "row y x 4"]:
     """All sprites of a style in one hand, from the disk cache or else drawn and cached."""
-    sheet = HANDS[style][hand]
-    path = cache_folder() / f"sprites-{style}-{hand}-{_digest(style, sheet)}.npz"
+    sheets = HANDS.get(style, (None,))
+    sheet = sheets[hand % len(sheets)]
+    name = style if style in HANDS else "font"
+    path = cache_folder() / f"sprites-{name}-{hand}-{_digest(style, sheet)}.npz"
     cached = _read(path)
     if cached is not None:
         return cached
@@ -106,12 +108,15 @@ def _pixels(style: str, hand: int) -> UInt8[np.ndarray, "row y x 4"]:
 
 def _digest(style: str, sheet: str | None) -> str:
     """Names what the sprites are drawn from, so that another version of anything draws them anew."""
-    drawers = [version(name) for name in (PACKAGES[style], "resvg-py", "pillow")]
+    if style.startswith(FONT):
+        drawers = [hashlib.sha256(Path(style.removeprefix(FONT)).read_bytes()).hexdigest(), version("pillow")]
+    else:
+        drawers = [version(name) for name in (PACKAGES[style], "resvg-py", "pillow")]
     recipe = [list(emoji_order()), sheet, SPRITE_PX, _MARGIN_PX, _DRAWN_PX, drawers]
     return hashlib.sha256(json.dumps(recipe).encode()).hexdigest()[:12]
 
 
-def _trimmed(pixels: UInt8[np.ndarray, "y x 4"]) -> UInt8[np.ndarray, "y x 4"]:
+def _trimmed(pixels: UInt8[np.ndarray, "y x 4"]) -> UInt8[np.ndarray, "side side 4"]:
     """Cut to the drawn part, centre it in a square with a margin, and shrink."""
     image = Image.fromarray(pixels)
     left, top, right, bottom = _drawn_box(image)

@@ -1,0 +1,135 @@
+from collections.abc import Callable
+
+import pytest
+import torch
+from pydantic import ValidationError
+from torch import Tensor, nn
+
+from limner.models import MODELS
+from limner.models.blip import BLIP, DECODER_OWN, BLIPConfig
+
+TABLE_3 = {
+    "all": 224_075_071,
+    "all_but_self_attention": 252_441_919,
+    "all_but_cross_attention": 252_441_919,
+    "none": 361_333_567,
+}
+MakeBLIP = Callable[..., BLIP]
+
+
+@pytest.fixture
+def pair() -> tuple[Tensor, Tensor, Tensor]:
+    """Pixels, texts and their mask."""
+    ids = torch.randint(7, 40, (3, 8))
+    ids[:, 0] = 2
+    mask = torch.arange(8) < torch.tensor([[8], [5], [6]])
+    return torch.randn(3, 3, 32, 32), ids * mask, mask
+
+
+@pytest.mark.parametrize("sharing", TABLE_3)
+def test_parameters_of_table_3(sharing: str) -> None:
+    config = MODELS["blip_base"].config.model_copy(update={"sharing": sharing})
+    with torch.device("meta"):
+        model = BLIP(config)
+    assert sum(p.numel() for p in model.parameters()) == TABLE_3[sharing]
+    assert sum(p.numel() for p in model.state_dict().values()) == TABLE_3[sharing]
+
+
+def test_start_tokens_replace_token_0(small_blip: MakeBLIP, pair: tuple[Tensor, Tensor, Tensor]) -> None:
+    model, (pixels, ids, mask) = small_blip(), pair
+    memory = model.encoder_memory(model.encode_image(pixels))
+    seen: list[Tensor] = []
+    hooks = [
+        tower.embeddings.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
+        for tower in (model.text_encoder,)
+    ]
+    model.match(memory, ids, mask)
+    model.decode(memory, ids)
+    model.embed_text(ids, mask)
+    for hook in hooks:
+        hook.remove()
+    assert [given[:, 0].unique().tolist() for given in seen] == [[6], [5], [2]]
+    assert all(torch.equal(given[:, 1:], ids[:, 1:]) for given in seen)
+    assert ids[:, 0].tolist() == [2, 2, 2]
+
+
+@pytest.mark.parametrize("sharing", DECODER_OWN)
+def test_decoder_memory_is_computed_only_when_it_differs(sharing: str, small_blip: MakeBLIP) -> None:
+    model = small_blip(sharing)
+    tokens = model.encode_image(torch.randn(2, 3, 32, 32))
+    encoder = model.encoder_memory(tokens)
+    decoder = model.decoder_memory(tokens, encoder)
+    assert (decoder is encoder) == (sharing in {"all", "all_but_self_attention"})
+    for ours, afresh in zip(decoder.layers, model.decoder_memory(tokens).layers, strict=True):
+        assert torch.equal(ours, afresh)
+
+
+def test_embeddings_are_unit_vectors_and_ignore_padding(
+    small_blip: MakeBLIP, pair: tuple[Tensor, Tensor, Tensor]
+) -> None:
+    model, (pixels, ids, mask) = small_blip(), pair
+    embeds = model.embed_image(model.encode_image(pixels)), model.embed_text(ids, mask)
+    for embed in embeds:
+        torch.testing.assert_close(embed.norm(dim=1), torch.ones(3))
+    torch.testing.assert_close(model.embed_text(ids[1:2, :5]), embeds[1][1:2])
+
+
+def test_forward_is_its_parts(small_blip: MakeBLIP, pair: tuple[Tensor, Tensor, Tensor]) -> None:
+    model, (pixels, ids, mask) = small_blip("none"), pair
+    tokens = model.encode_image(pixels)
+    output = model(pixels, ids, mask)
+    assert torch.equal(output.match_logits, model.match(model.encoder_memory(tokens), ids, mask))
+    assert torch.equal(output.lm_logits, model.decode(model.decoder_memory(tokens), ids))
+
+
+def test_train_and_eval_reach_shared_parts(small_blip: MakeBLIP) -> None:
+    model = small_blip()
+    for mode in (True, False):
+        model.train(mode)
+        assert all(part.training == mode for part in model.text_decoder.mlp.modules())
+
+
+def test_temperature_starts_where_the_paper_starts(small_blip: MakeBLIP) -> None:
+    model = BLIP(small_blip().config)
+    assert model.temperature.item() == pytest.approx(0.07)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [({"enc_id": 40}, "special token 40"), ({"text": {"memory_width": 8}}, "memory_width 8")],
+)
+def test_parts_that_do_not_fit_are_named(small_blip: MakeBLIP, change: dict, message: str) -> None:
+    values = small_blip().config.model_dump()
+    values["text"] |= change.pop("text", {})
+    with pytest.raises(ValidationError, match=message):
+        BLIPConfig.model_validate(values | change)
+
+
+@pytest.mark.peer
+def test_captioning_logits_are_transformers(
+    captioners: tuple[BLIP, nn.Module], pair: tuple[Tensor, Tensor, Tensor]
+) -> None:
+    (ours, theirs), (pixels, ids, mask) = captioners, pair
+    started = ids.clone()
+    started[:, 0] = 5  # transformers leaves token 0 to the caller
+    with torch.no_grad():
+        want = theirs(pixel_values=pixels, input_ids=started, attention_mask=mask.long()).logits
+        got = ours.decode(ours.decoder_memory(ours.encode_image(pixels)), ids)
+    torch.testing.assert_close(got[mask], want[mask], atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.peer
+def test_matching_is_transformers(
+    matchers: tuple[BLIP, nn.Module], pair: tuple[Tensor, Tensor, Tensor]
+) -> None:
+    (ours, theirs), (pixels, ids, mask) = matchers, pair
+    started = ids.clone()
+    started[:, 0] = 6
+    with torch.no_grad():
+        want = theirs(pixel_values=pixels, input_ids=started, attention_mask=mask.long()).itm_score
+        similarity = theirs(
+            pixel_values=pixels, input_ids=ids, attention_mask=mask.long(), use_itm_head=False
+        ).itm_score
+        output = ours(pixels, ids, mask)
+    torch.testing.assert_close(output.match_logits, want, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(output.image_embed @ output.text_embed.T, similarity, atol=1e-5, rtol=1e-4)

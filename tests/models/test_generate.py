@@ -1,0 +1,248 @@
+import itertools
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from limner.errors import ConfigError, ShapeError
+from limner.models.bert import CrossMemory
+from limner.models.blip import BLIP
+from limner.models.generate import Decoding, Generated, generate
+
+SEP = 3
+METHODS = [
+    Decoding(max_tokens=8),
+    Decoding(method="beam", max_tokens=8),
+    Decoding(method="nucleus", max_tokens=8),
+]
+MakeBLIP = Callable[..., BLIP]
+
+
+@pytest.fixture
+def writer(small_blip: MakeBLIP) -> BLIP:
+    """A captioner whose texts end after a few tokens, at different times."""
+    model = small_blip()
+    with torch.no_grad():
+        model.lm_head.bias[SEP] += 1.2
+    return model
+
+
+def look(model: BLIP, pictures: int) -> CrossMemory:
+    with torch.no_grad():
+        return model.decoder_memory(model.encode_image(torch.randn(pictures, 3, 32, 32)))
+
+
+def prompts(rows: int, length: int = 2) -> Tensor:
+    ids = torch.randint(7, 12, (rows, length))
+    ids[:, 0] = 2
+    return ids
+
+
+def next_logits(model: BLIP, memory: CrossMemory, row: int, ids: list[int]) -> Tensor:
+    """Scores of the next token, from the whole text afresh."""
+    with torch.no_grad():
+        return model.decode(memory.rows(torch.tensor([row])), torch.tensor([ids]))[0, -1]
+
+
+def log_prob(model: BLIP, memory: CrossMemory, row: int, prompt: list[int], new: list[int]) -> float:
+    total = 0.0
+    for i, token in enumerate(new):
+        total += next_logits(model, memory, row, prompt + new[:i]).log_softmax(0)[token].item()
+    return total
+
+
+def with_sep(text: Generated, decoding: Decoding) -> list[int]:
+    return text.ids if len(text.ids) == decoding.max_tokens else [*text.ids, SEP]
+
+
+def test_greedy_takes_the_likeliest_token(writer: BLIP) -> None:
+    memory, starts, decoding = look(writer, 6), prompts(6), Decoding(max_tokens=8)
+    texts = generate(writer, memory, starts, decoding)
+    for row, text in enumerate(texts):
+        ids = starts[row].tolist()
+        for token in with_sep(text, decoding):
+            assert token == next_logits(writer, memory, row, ids).argmax().item()
+            ids.append(token)
+    assert len({len(text.ids) for text in texts}) > 1  # rows did finish at different times
+
+
+@pytest.mark.parametrize("decoding", METHODS, ids=lambda d: d.method)
+def test_log_prob_is_the_models(writer: BLIP, decoding: Decoding) -> None:
+    memory, starts = look(writer, 4), prompts(4)
+    decoding = decoding.model_copy(update={"repetition_penalty": 1.3, "temperature": 0.7, "min_tokens": 2})
+    for row, text in enumerate(generate(writer, memory, starts, decoding, torch.arange(4))):
+        want = log_prob(writer, memory, row, starts[row].tolist(), with_sep(text, decoding))
+        assert text.log_prob == pytest.approx(want, abs=1e-4)
+
+
+@pytest.mark.parametrize("decoding", METHODS, ids=lambda d: d.method)
+def test_a_text_does_not_depend_on_its_batch(writer: BLIP, decoding: Decoding) -> None:
+    memory, starts, seeds = look(writer, 5), prompts(5), torch.tensor([11, 5, 2**40, 7, 7])
+    together = generate(writer, memory, starts, decoding, seeds)
+    order = torch.tensor([4, 1, 0])
+    apart = generate(writer, memory.rows(order), starts[order], decoding, seeds[order])
+    assert [text.ids for text in apart] == [together[i].ids for i in order.tolist()]
+
+
+@pytest.mark.parametrize("decoding", METHODS, ids=lambda d: d.method)
+def test_several_texts_of_one_picture(writer: BLIP, decoding: Decoding) -> None:
+    memory, starts, seeds = look(writer, 2), prompts(4), torch.arange(4)
+    shared = generate(writer, memory, starts, decoding, seeds)
+    repeated = generate(writer, memory.rows(torch.tensor([0, 0, 1, 1])), starts, decoding, seeds)
+    assert [text.ids for text in shared] == [text.ids for text in repeated]
+
+
+@pytest.mark.parametrize("length_penalty", [0.0, 1.0, 2.0])
+def test_wide_enough_beam_search_is_exhaustive_search(small_blip: MakeBLIP, length_penalty: float) -> None:
+    model, words, longest = small_blip(words=9), 9, 3
+    memory, starts = look(model, 2), prompts(2)
+    starts[:, 1] = 7
+    decoding = Decoding(
+        method="beam", max_tokens=longest, num_beams=words ** (longest - 1), length_penalty=length_penalty
+    )
+    texts = [
+        [*body, SEP]
+        for length in range(longest)
+        for body in itertools.product([w for w in range(words) if w != SEP], repeat=length)
+    ]
+    texts += [list(body) for body in itertools.product([w for w in range(words) if w != SEP], repeat=longest)]
+    for row, found in enumerate(generate(model, memory, starts, decoding)):
+        scores = exhaustive(model, memory, row, starts[row].tolist(), texts)
+        best = max(range(len(texts)), key=lambda i: scores[i] / len(texts[i]) ** length_penalty)
+        assert with_sep(found, decoding) == texts[best]
+        assert found.log_prob == pytest.approx(scores[best], abs=1e-4)
+
+
+def exhaustive(
+    model: BLIP, memory: CrossMemory, row: int, prompt: list[int], texts: list[list[int]]
+) -> list[float]:
+    """Log-probability of every text, teacher-forced in one batch a length."""
+    scores: list[float] = []
+    for _, group in itertools.groupby(texts, key=len):
+        ids = torch.tensor([[*prompt, *text] for text in group])
+        rows = memory.rows(torch.full((len(ids),), row))
+        with torch.no_grad():
+            steps = model.decode(rows, ids).log_softmax(-1)[:, len(prompt) - 1 : -1]
+        scores += steps.gather(2, ids[:, len(prompt) :, None]).sum((1, 2)).tolist()
+    return scores
+
+
+@pytest.mark.parametrize("method", ["greedy", "beam", "nucleus"])
+def test_min_and_max_tokens(writer: BLIP, method: str) -> None:
+    decoding = Decoding.model_validate({"method": method, "min_tokens": 3, "max_tokens": 5})
+    for text in generate(writer, look(writer, 8), prompts(8), decoding, torch.arange(8)):
+        assert 3 <= len(text.ids) <= 5
+
+
+def test_repetition_penalty_divides_positive_and_multiplies_negative_scores(writer: BLIP) -> None:
+    memory, starts, decoding = look(writer, 4), prompts(4), Decoding(max_tokens=8, repetition_penalty=1.5)
+    for row, text in enumerate(generate(writer, memory, starts, decoding)):
+        ids = starts[row].tolist()
+        for token in with_sep(text, decoding):
+            scores = next_logits(writer, memory, row, ids)
+            for used in {5, *ids[1:]}:  # token 0 is [DEC] when it is read
+                scores[used] = scores[used] / 1.5 if scores[used] > 0 else scores[used] * 1.5
+            assert token == scores.argmax().item()
+            ids.append(token)
+
+
+def test_nucleus_draws_from_the_nucleus_in_proportion(writer: BLIP) -> None:
+    memory, starts, draws = look(writer, 1), prompts(1), 4000
+    decoding = Decoding(method="nucleus", max_tokens=1, top_p=0.6, temperature=1.5)
+    texts = generate(writer, memory, starts.repeat(draws, 1), decoding, torch.arange(draws))
+    drawn = torch.tensor([with_sep(text, decoding)[0] for text in texts]).bincount(minlength=40) / draws
+    mass = (next_logits(writer, memory, 0, starts[0].tolist()) / 1.5).softmax(0)
+    kept, total = torch.zeros(40), 0.0
+    for token in mass.argsort(descending=True).tolist():
+        kept[token] = mass[token]
+        total += mass[token].item()
+        if total >= 0.6:
+            break
+    assert not drawn[kept == 0].any()
+    assert (kept > 0).sum() > 2
+    torch.testing.assert_close(drawn, kept / kept.sum(), atol=0.03, rtol=0)
+
+
+def test_nucleus_of_one_token_is_greedy(writer: BLIP) -> None:
+    memory, starts = look(writer, 4), prompts(4)
+    nucleus = Decoding(method="nucleus", max_tokens=8, top_p=1e-6)
+    drawn = generate(writer, memory, starts, nucleus, torch.arange(4))
+    greedy = generate(writer, memory, starts, Decoding(max_tokens=8))
+    assert [text.ids for text in drawn] == [text.ids for text in greedy]
+
+
+def test_one_beam_is_greedy(writer: BLIP) -> None:
+    memory, starts = look(writer, 4), prompts(4)
+    beam = generate(writer, memory, starts, Decoding(method="beam", num_beams=1, max_tokens=8))
+    greedy = generate(writer, memory, starts, Decoding(max_tokens=8))
+    assert [text.ids for text in beam] == [text.ids for text in greedy]
+
+
+@pytest.mark.parametrize("decoding", METHODS, ids=lambda d: d.method)
+def test_finished_rows_leave_and_tokens_are_read_once(writer: BLIP, decoding: Decoding) -> None:
+    sizes: list[tuple[int, ...]] = []
+    hook = writer.text_decoder.embeddings.register_forward_pre_hook(
+        lambda _, given: sizes.append(tuple(given[0].shape))
+    )
+    texts = generate(writer, look(writer, 8), prompts(8), decoding, torch.arange(8))
+    hook.remove()
+    beams = decoding.num_beams if decoding.method == "beam" else 1
+    assert sizes[0] == (8 * beams, 2)
+    assert all(tokens == 1 for _, tokens in sizes[1:])
+    rows = [count for count, _ in sizes]
+    assert rows == sorted(rows, reverse=True)
+    if decoding.method != "beam":
+        lengths = [len(with_sep(text, decoding)) for text in texts]
+        assert rows == [sum(length > step for length in lengths) for step in range(max(lengths))]
+        assert rows[-1] < rows[0]
+
+
+def test_nucleus_without_seeds_is_refused(writer: BLIP) -> None:
+    with pytest.raises(ConfigError, match="seed"):
+        generate(writer, look(writer, 1), prompts(1), METHODS[2])
+
+
+def test_a_text_that_could_outgrow_the_positions_is_refused(writer: BLIP) -> None:
+    with pytest.raises(ShapeError, match="max_tokens=24"):
+        generate(writer, look(writer, 1), prompts(1), Decoding(max_tokens=24))
+
+
+@pytest.mark.peer
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"num_beams": 1},
+        {"num_beams": 1, "repetition_penalty": 1.4, "min_new_tokens": 3},
+        {"num_beams": 3, "early_stopping": False},
+        {"num_beams": 3, "early_stopping": True},
+        {"num_beams": 4, "early_stopping": False, "length_penalty": 2.0},
+        {"num_beams": 4, "early_stopping": True, "length_penalty": -1.0, "min_new_tokens": 2},
+        {"num_beams": 3, "early_stopping": False, "repetition_penalty": 1.3},
+    ],
+    ids=str,
+)
+def test_texts_are_transformers(captioners: tuple[BLIP, nn.Module], options: dict) -> None:
+    ours, theirs = captioners
+    with torch.no_grad():
+        ours.lm_head.bias[SEP] += 1.2
+        theirs.text_decoder.cls.predictions.decoder.bias.copy_(ours.lm_head.bias)
+    pixels, starts = torch.randn(4, 3, 32, 32), prompts(4)
+    asked = torch.cat([starts, torch.full((4, 1), SEP)], 1)  # transformers drops the last token of a prompt
+    want = theirs.generate(
+        pixel_values=pixels,
+        input_ids=asked,
+        attention_mask=torch.ones_like(asked),
+        do_sample=False,
+        max_new_tokens=8,
+        **options,
+    )
+    values = dict(options, max_tokens=8, min_tokens=options.get("min_new_tokens", 0))
+    values.pop("min_new_tokens", None)
+    decoding = Decoding.model_validate(values | {"method": "beam" if options["num_beams"] > 1 else "greedy"})
+    with torch.no_grad():
+        memory = ours.decoder_memory(ours.encode_image(pixels))
+    got = [with_sep(text, decoding) for text in generate(ours, memory, starts, decoding)]
+    for ids, row in zip(got, want[:, 2:].tolist(), strict=True):
+        assert ids == row[: len(ids)]
+        assert all(token in {0, SEP} for token in row[len(ids) :])

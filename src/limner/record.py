@@ -56,7 +56,9 @@ def read_records(path: str | Path, kind: str | None = None) -> list[dict[str, An
     """
     path = Path(path)
     if not path.exists():
-        raise DataError(f"no records at {path}", wanted="a run folder with records.jsonl", hint="limner quickstart")
+        raise DataError(
+            f"no records at {path}", wanted="a run folder with records.jsonl", hint="limner quickstart"
+        )
     return [r for r in _parse(path) if kind is None or r["kind"] == kind]
 
 
@@ -68,7 +70,9 @@ def _parse(path: Path) -> Iterator[dict[str, Any]]:
         except json.JSONDecodeError as error:
             if number == len(lines):
                 return
-            raise DataError(f"{path}:{number} is no JSON record: {error}", wanted="one JSON object a line") from error
+            raise DataError(
+                f"{path}:{number} is no JSON record: {error}", wanted="one JSON object a line"
+            ) from error
 
 
 def truncate_records(path: str | Path, step: int) -> None:

@@ -24,8 +24,9 @@ class ImageSpec(BaseModel):
         mean: per channel, subtracted from `unit` pixels (RGB).
         std: per channel, divides after the mean.
         resampling: Pillow filter name.
-        crop: "squash" resizes to the square whatever the aspect (BLIP's evaluation), "center" resizes the short
-            side to `size / crop_fraction` and cuts the middle (torchvision, timm, CLIP), "pad" fits and pads.
+        crop: "squash" resizes to the square whatever the aspect (BLIP's evaluation), "center" resizes the
+            short side to `size / crop_fraction` and cuts the middle (torchvision, timm, CLIP), "pad" fits and
+            pads.
         crop_fraction: of the resized short side that the centre crop keeps, (0, 1].
     """
 

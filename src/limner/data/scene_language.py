@@ -89,7 +89,7 @@ class Scenery(NamedTuple):
     def from_row(cls, row: Mapping[str, Any]) -> "Scenery":
         """Read it back from a row of a scenes table (columns `objects`, `boxes`, `ground`)."""
         things = (
-            Thing(o["concept"], o["colour"] or "", (b["x0"], b["y0"], b["x1"], b["y1"]))
+            Thing(o["concept"], o["colour"] or "", (int(b["x0"]), int(b["y0"]), int(b["x1"]), int(b["y1"])))
             for o, b in zip(row["objects"], row["boxes"], strict=True)
         )
         return cls(tuple(things), row["ground"])

@@ -1,0 +1,95 @@
+"""The command line: one file a verb; parse, call, print.
+
+stdout is data, stderr is talk. Exit codes: 0 done · 1 done, but some inputs were refused · 2 nothing done,
+the message says what to do · 130 stopped by Ctrl-C. Torch and friends are imported inside the verbs, so that
+`limner --help` answers at once.
+"""
+
+import os
+import sys
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+import limner
+from limner.cli.capfilt import capfilt
+from limner.cli.caption import caption
+from limner.cli.import_table import import_table
+from limner.cli.quickstart import quickstart
+from limner.cli.report import report
+from limner.cli.search import search
+from limner.cli.terminal import STOPPED, Stopped, leave_on_ctrl_c, talk
+from limner.cli.train import train
+from limner.errors import LimnerError
+
+
+class Verbs(TyperGroup):
+    """Runs a verb; what a user can act on becomes a message and an exit code, a bug keeps its traceback."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the verb of this command line."""
+        try:
+            return super().invoke(ctx)
+        except LimnerError as error:
+            if ctx.params.get("debug"):
+                raise
+            talk(f"error: {error}", colour=typer.colors.RED)
+            raise typer.Exit(2) from error
+        except (Stopped, KeyboardInterrupt) as stopped:
+            talk(
+                f"\nstopped: {str(stopped) or 'nothing is left half-written; the same command starts again'}"
+            )
+            raise typer.Exit(STOPPED) from stopped
+
+
+app = typer.Typer(
+    cls=Verbs,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Start with: limner quickstart",
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"limner {limner.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _limner(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit."),
+    ] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", envvar="LIMNER_DEBUG", help="Show the traceback of errors.")
+    ] = False,
+) -> None:
+    """From pixels to language: clean image-text pairs, train on them, caption and search pictures."""
+
+
+app.command("quickstart")(quickstart)
+app.command("import")(import_table)
+app.command("caption")(caption)
+app.command("search")(search)
+app.command("capfilt")(capfilt)
+app.command("train")(train)
+app.command("report")(report)
+
+
+def main() -> None:
+    """Entry point of the `limner` command."""
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    leave_on_ctrl_c()
+    try:
+        app(prog_name="limner")
+    except SystemExit as done:
+        if done.code == STOPPED:  # threads of Lance may still run, and Python cannot end in peace beside them
+            sys.stdout.flush()
+            os._exit(STOPPED)
+        raise

@@ -1,0 +1,138 @@
+"""`limner train`: a recipe in, a run folder with a model out."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+import limner
+from limner.cli.terminal import Json, Stopped, give, stoppable, talk
+from limner.errors import ConfigError
+
+if TYPE_CHECKING:
+    from limner.recipe import Recipe, RunResult
+
+SHIPPED = (Path(limner.__file__).parent / "recipes", Path(limner.__file__).parents[2] / "recipes")
+"""Where the recipes lie that come with limner: in an installed package, in a checkout."""
+
+
+def train(
+    recipe: Annotated[str, typer.Argument(help="TOML file, or a shipped recipe such as limner_tiny.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Run folder to make.", show_default=False)],
+    data: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--data", "-d", help="Train on these tables instead, by weight.", metavar="TABLE[=WEIGHT]"
+        ),
+    ] = None,
+    start: Annotated[
+        str,
+        typer.Option(
+            help="Bundle to go on from, instead of fresh weights.", metavar="MODEL", show_default=False
+        ),
+    ] = "",
+    overrides: Annotated[
+        list[str] | None, typer.Option("--set", help="Override one value.", metavar="SECTION.KEY=VALUE")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the recipe as it would be run, and do nothing.")
+    ] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Train what a recipe says.
+
+    Ctrl-C saves first; --resume goes on, to the very same weights. With --data a table that CapFilt cleaned
+    gives its cleaned texts, and nothing is measured on scenes unless --set evaluate.count=400 asks for it.
+    """
+    from limner.config import to_toml
+    from limner.recipe import run
+    from limner.report.page import write_page
+
+    plan = read_recipe(recipe, data or (), start, overrides or ())
+    if dry_run:
+        typer.echo(to_toml(plan), nl=False)
+        return
+    with stoppable(f"the last checkpoint in {out} is whole; the same command with --resume goes on from it"):
+        result = run(plan, out, resume=resume, report=talk)
+    page = write_page(out)
+    if as_json:
+        give(result_values(result) | {"report": str(page)})
+    else:
+        _print(result, page)
+    if result.reason in ("SIGINT", "SIGTERM"):
+        raise Stopped(f"saved at step {result.step} of {result.steps}; go on with\n  {result.hint}")
+
+
+def read_recipe(name: str, tables: Iterable[str], start: str, overrides: Iterable[str]) -> "Recipe":
+    """Find a recipe and lay the options over it; `--set` has the last word.
+
+    Raises: ConfigError when there is no such recipe, or a value does not fit.
+    """
+    from limner.recipe import read
+
+    sets = list(overrides)
+    sources = [table_source(part) for text in tables for part in text.split(",") if part]
+    before = [f"data.sources=[{', '.join(sources)}]", "evaluate.count=0"] if sources else []
+    if start:
+        before += [f"model.start={_quoted(start)}", "model.settings={}"]
+    return read(find_recipe(name), before + sets)
+
+
+def find_recipe(name: str) -> Path:
+    """A file as it is, or a shipped recipe by its name.
+
+    Raises: ConfigError when there is neither.
+    """
+    if Path(name).is_file():
+        return Path(name)
+    for folder in SHIPPED:
+        path = folder / f"{name.removesuffix('.toml')}.toml"
+        if path.is_file():
+            return path
+    shipped = sorted({path.stem for folder in SHIPPED for path in folder.glob("*.toml")})
+    raise ConfigError(f"no recipe {name!r}", wanted=f"a TOML file, or one of {', '.join(shipped)}")
+
+
+def table_source(text: str) -> str:
+    """One `--data` value as a TOML table for the recipe.
+
+    Raises: DataError when there is no such table; ConfigError when the weight is no number above 0.
+    """
+    from limner.data.table import Table
+
+    path, _, weight = text.partition("=")
+    try:
+        share = float(weight or 1)
+    except ValueError:
+        share = 0.0
+    if share <= 0:
+        raise ConfigError(f"--data {text!r}", wanted="TABLE or TABLE=WEIGHT, with a weight above 0")
+    column = "texts_bootstrapped" if Table.open(path).has("texts_bootstrapped") else "texts"
+    talk(f"{path}: reading the column {column}")
+    return f'{{kind="table", path={_quoted(path)}, texts_column="{column}", weight={share}}}'
+
+
+def _quoted(text: str) -> str:
+    """A TOML string."""
+    import json
+
+    return json.dumps(text)
+
+
+def result_values(result: "RunResult") -> dict[str, Any]:
+    """How a run ended, as plain values."""
+    return result._asdict() | {"out": str(result.out), "model": result.model and str(result.model)}
+
+
+def _print(result: "RunResult", page: Path) -> None:
+    for name, value in result.measures.items():
+        if name.count("/") == 1:
+            typer.echo(f"{name:<28}{value:>9.4f}")
+    typer.echo(
+        f"{result.out}: {result.reason} at step {result.step:,} of {result.steps:,}, {result.seconds:.0f} s"
+    )
+    if result.model is not None:
+        talk(f"next: {result.hint}")
+        talk(f"look at it: {page}")

@@ -1,0 +1,132 @@
+"""The schema of a recipe: its sections, their defaults, and what must fit together."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Self
+
+from pydantic import Field, model_validator
+
+from limner.config import Config, digest, read_toml
+from limner.data.scenes import SceneSettings
+from limner.evaluate.scenes import SuiteSettings
+from limner.recipe.sources import ScenesSource, Source
+from limner.train.loop import MachineSettings, TrainSettings
+from limner.train.optim import OptimSettings
+from limner.train.steps import ObjectiveSettings
+
+
+class ModelSettings(Config):
+    """[model]: what is trained.
+
+    Args:
+        name: key of `MODELS`.
+        start: bundle to go on from with its tokenizer and sizes, "limner_tiny" or a folder; "" starts afresh.
+        start_digest: of that bundle's weights; filled in when the run starts, and checked if it is given.
+        settings: sizes that differ from those of `MODELS`, nested as the model's config is.
+    """
+
+    name: str = "limner_tiny"
+    start: str = ""
+    start_digest: str = ""
+    settings: dict[str, Any] = Field(default_factory=dict)
+
+
+class DataSettings(Config):
+    """[data]: where samples come from.
+
+    Args:
+        sources: one table a source; mixed by weight.
+        max_tokens: longest text, start and end tokens included; longer ones are cut.
+    """
+
+    sources: tuple[Source, ...] = Field(min_length=1)
+    max_tokens: int = Field(default=32, ge=4)
+
+
+class TokenizerSettings(Config):
+    """[tokenizer]: the WordPiece vocabulary, grown from the sources' texts unless the model has one already.
+
+    Args:
+        vocab_size: most tokens; there are fewer when the texts need fewer.
+        texts: how many texts of each source are read.
+    """
+
+    vocab_size: int = Field(default=1500, ge=64)
+    texts: int = Field(default=50_000, ge=1)
+
+
+class EvaluateSettings(Config):
+    """[evaluate]: held-out measures on generated scenes, every `train.evaluate_every` steps.
+
+    Args:
+        scenes: which family of scenes; take a seed that no source has.
+        start: number of the first scene.
+        count: how many scenes; 0 measures nothing.
+        suite: how they are used.
+    """
+
+    scenes: SceneSettings = SceneSettings(seed=1)
+    start: int = Field(default=0, ge=0)
+    count: int = Field(default=400, ge=0)
+    suite: SuiteSettings = SuiteSettings()
+
+
+class Recipe(Config):
+    """A whole run: one section a concern, each a config of its own.
+
+    Args:
+        model: what is trained.
+        data: where samples come from.
+        tokenizer: the vocabulary.
+        objective: the terms of the loss.
+        optim: optimiser and schedule.
+        train: how long, how much at once, what is written when.
+        evaluate: held-out measures.
+        machine: where to run and for how long.
+    """
+
+    model: ModelSettings = ModelSettings()
+    data: DataSettings
+    tokenizer: TokenizerSettings = TokenizerSettings()
+    objective: ObjectiveSettings = ObjectiveSettings()
+    optim: OptimSettings = OptimSettings()
+    train: TrainSettings
+    evaluate: EvaluateSettings = EvaluateSettings()
+    machine: MachineSettings = MachineSettings()
+
+    @model_validator(mode="after")
+    def _parts_fit(self) -> Self:
+        queue, batch = self.objective.queue_size, self.train.batch_size
+        if self.objective.teacher == "momentum" and queue % batch:
+            raise ValueError(f"objective.queue_size {queue} is no multiple of train.batch_size {batch}")
+        if self.model.start and self.model.settings:
+            raise ValueError("model.start keeps the sizes of its bundle, so model.settings must be empty")
+        for source in self.data.sources:
+            if isinstance(source, ScenesSource) and self._overlaps(source):
+                raise ValueError(
+                    f"evaluate would measure on scenes of seed {source.scenes.seed} that are trained on; "
+                    "give it another evaluate.scenes.seed or evaluate.start"
+                )
+        return self
+
+    def _overlaps(self, source: ScenesSource) -> bool:
+        held_out = self.evaluate
+        return (
+            held_out.count > 0
+            and source.scenes.seed == held_out.scenes.seed
+            and source.start < held_out.start + held_out.count
+            and held_out.start < source.start + source.count
+        )
+
+    @property
+    def digest(self) -> str:
+        """12 hex digits that name the run; `[machine]` has no part in them."""
+        return digest(self.model_copy(update={"machine": MachineSettings()}))
+
+
+def read(path: str | Path, overrides: Iterable[str] = ()) -> Recipe:
+    """Read a recipe from TOML, with `section.key=value` overrides.
+
+    Raises: ConfigError when the file is missing or a value does not fit.
+    """
+    return read_toml(path, Recipe, overrides)

@@ -1,0 +1,103 @@
+"""Where the samples of a run come from: each kind of source as a config that makes its rows."""
+
+from collections.abc import Iterator
+from itertools import chain
+from random import Random
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from limner.config import Config
+from limner.data.emoji import base_emoji, name_of
+from limner.data.emoji_rows import EmojiRows
+from limner.data.rows import Rows, TableRows
+from limner.data.scene_language import captions, questions
+from limner.data.scenes import SceneRows, SceneSettings, plan_scene
+from limner.data.table import Table
+from limner.shapes import ImageSpec
+
+
+class ScenesSource(Config):
+    """Generated scenes, drawn as they are needed.
+
+    Args:
+        kind: "scenes".
+        scenes: which family of scenes.
+        start: number of the first scene.
+        count: how many; one epoch of this source.
+        weight: share of the mixture, in any unit.
+    """
+
+    kind: Literal["scenes"]
+    scenes: SceneSettings = SceneSettings()
+    start: int = Field(default=0, ge=0)
+    count: int = Field(ge=1)
+    weight: float = Field(default=1.0, gt=0)
+
+    def rows(self, spec: ImageSpec, seed: int) -> Rows:
+        """What a loader reads."""
+        return SceneRows(self.scenes, self.start, self.count, spec)
+
+    def texts(self) -> Iterator[str]:
+        """Captions, questions and answers, from the truth alone: no pixel is drawn."""
+        for index in range(self.start, self.start + self.count):
+            truth = plan_scene(self.scenes, index).truth
+            rng = Random(f"limner texts {self.scenes.seed} {index}")
+            yield from captions(truth, rng)
+            yield from chain.from_iterable(questions(truth, rng))
+
+
+class TableSource(Config):
+    """Rows of a pairs table.
+
+    Args:
+        kind: "table".
+        path: the table.
+        texts_column: where captions are: "texts" as people wrote them, "texts_bootstrapped" after CapFilt.
+        version: of the table; None is the newest when the run starts.
+        augment: jitter the pixels.
+        weight: share of the mixture, in any unit.
+    """
+
+    kind: Literal["table"]
+    path: str
+    texts_column: str = "texts"
+    version: int | None = None
+    augment: bool = False
+    weight: float = Field(default=1.0, gt=0)
+
+    def rows(self, spec: ImageSpec, seed: int) -> Rows:
+        """What a loader reads."""
+        return TableRows(self.path, spec, seed, self.texts_column, augment=self.augment, version=self.version)
+
+    def texts(self) -> Iterator[str]:
+        """Captions, questions and answers, row by row."""
+        table = Table.open(self.path, self.version)
+        columns = [self.texts_column, *(["questions"] if table.has("questions") else [])]
+        for row in chain.from_iterable(table.batches(columns)):
+            yield from (text for text in row[self.texts_column] or () if text)
+            for asked in row.get("questions") or ():
+                yield from (asked["question"], *asked["answers"])
+
+
+class EmojiSource(Config):
+    """Every base emoji in two art styles, drawn when asked for.
+
+    Args:
+        kind: "emoji".
+        weight: share of the mixture, in any unit.
+    """
+
+    kind: Literal["emoji"]
+    weight: float = Field(default=1.0, gt=0)
+
+    def rows(self, spec: ImageSpec, seed: int) -> Rows:
+        """What a loader reads."""
+        return EmojiRows(spec, seed)
+
+    def texts(self) -> Iterator[str]:
+        """English names, of emoji that no style has drawn yet too."""
+        yield from map(name_of, base_emoji())
+
+
+Source = Annotated[ScenesSource | EmojiSource | TableSource, Field(discriminator="kind")]

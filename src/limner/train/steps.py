@@ -1,0 +1,287 @@
+"""One function a task: model, state and batch in; loss, named terms and state out. Model meets objective.
+
+`blip_step` is BLIP's pre-training step, with question answering as a fourth term. A picture is encoded once;
+its cross-attention keys and values are computed once and gathered for the 3b pairs of ITM, for captions and
+for answers; texts of like length go together; the vocabulary is met only at positions that are counted.
+Differs: equal texts, not only equal pictures, never serve as each other's hard negatives; without a teacher,
+ITC is CLIP's loss within the batch.
+Checked against: the same losses one by one, from whole forward passes.
+
+Source: Li et al. 2022 (BLIP, arXiv 2201.12086), section 3.2.
+"""
+
+import copy
+from typing import Literal, NamedTuple, Protocol
+
+import torch
+from jaxtyping import Bool, Float, Int
+from pydantic import Field, model_validator
+from torch import Tensor, nn
+from torch.nn import functional
+
+from limner.config import Config
+from limner.data.loader import Batch
+from limner.data.transforms import normalise
+from limner.models.bert import CrossMemory
+from limner.models.blip import BLIP
+from limner.objectives.captioning import lm_targets, token_loss
+from limner.objectives.contrastive import clamp_temperature, info_nce, itc_loss
+from limner.objectives.matching import hard_negatives, itm_labels, itm_loss
+from limner.objectives.momentum import FeatureQueue, empty_queue, push, ramp, update_teacher
+from limner.shapes import ImageSpec
+
+
+class ObjectiveSettings(Config):
+    """[objective]: the terms of the loss and BLIP's momentum teacher.
+
+    Args:
+        itc: weight of the contrastive term; 0 leaves a term out and saves its work.
+        itm: weight of the matching term.
+        lm: weight of the captioning term.
+        qa: weight of the question answering term.
+        label_smoothing: of captions and answers.
+        teacher: "momentum" gives ITC soft labels and a queue; "none" contrasts within the batch.
+        momentum: share of itself the teacher keeps each step.
+        alpha: final weight of the teacher's soft labels.
+        alpha_steps: steps over which that weight rises from 0.
+        queue_size: the teacher's features kept as further candidates; a multiple of the batch size, or 0.
+    """
+
+    itc: float = Field(default=1.0, ge=0)
+    itm: float = Field(default=1.0, ge=0)
+    lm: float = Field(default=1.0, ge=0)
+    qa: float = Field(default=1.0, ge=0)
+    label_smoothing: float = Field(default=0.1, ge=0, lt=1)
+    teacher: Literal["momentum", "none"] = "momentum"
+    momentum: float = Field(default=0.995, ge=0, le=1)
+    alpha: float = Field(default=0.4, ge=0, le=1)
+    alpha_steps: int = Field(default=2000, ge=0)
+    queue_size: int = Field(default=2048, ge=0)
+
+    @model_validator(mode="after")
+    def _some_term_counts(self) -> "ObjectiveSettings":
+        if not (self.itc or self.itm or self.lm or self.qa):
+            raise ValueError("one of itc, itm, lm and qa must be above 0")
+        return self
+
+
+class TaskState(NamedTuple):
+    """What a task keeps between steps, besides the model.
+
+    Args:
+        teacher: a slowly following copy of the model's encoders, or None.
+        queue: the teacher's last features; may be of size 0.
+        generator: source of every draw of the step but dropout.
+    """
+
+    teacher: nn.Module | None
+    queue: FeatureQueue
+    generator: torch.Generator
+
+
+class StepResult(NamedTuple):
+    """What one forward pass tells.
+
+    Args:
+        loss: the weighted sum of the terms.
+        terms: each term, unweighted, by name.
+        stats: further scalars worth a record.
+        state: the task's state after the step.
+    """
+
+    loss: Float[Tensor, ""]
+    terms: dict[str, Tensor]
+    stats: dict[str, Tensor]
+    state: TaskState
+
+
+class Step(Protocol):
+    """A task, as the loop calls it; `step` counts the optimiser steps taken before."""
+
+    def __call__(self, model: nn.Module, state: TaskState, batch: Batch, step: int, /) -> StepResult:
+        """Losses of one batch; takes no optimiser step."""
+        ...
+
+
+class BLIPStep(NamedTuple):
+    """`blip_step` with its settings: a `Step`.
+
+    Args:
+        settings: terms and teacher.
+        spec: preprocessing of the model.
+    """
+
+    settings: ObjectiveSettings
+    spec: ImageSpec
+
+    def __call__(self, model: nn.Module, state: TaskState, batch: Batch, step: int, /) -> StepResult:
+        """Losses of one batch; takes no optimiser step."""
+        assert isinstance(model, BLIP)
+        return blip_step(model, state, batch, step, self.settings, self.spec)
+
+
+def start_blip(model: BLIP, settings: ObjectiveSettings, seed: int) -> TaskState:
+    """The task state before the first step, on the model's device."""
+    generator = torch.Generator(model.temperature.device).manual_seed(seed)
+    if settings.teacher == "none":
+        return TaskState(None, empty_queue(0, model.config.embed_dim, generator), generator)
+    queue = empty_queue(settings.queue_size, model.config.embed_dim, generator)
+    return TaskState(make_teacher(model), queue, generator)
+
+
+def make_teacher(model: BLIP) -> BLIP:
+    """Copy what ITC needs: both encoders and their projections; it stays in train mode, as BLIP's does."""
+    teacher = copy.deepcopy(model).requires_grad_(False).train()
+    for unused in ("text_decoder", "lm_head", "itm_head"):
+        delattr(teacher, unused)
+    return teacher
+
+
+def blip_step(
+    model: BLIP, state: TaskState, batch: Batch, step: int, settings: ObjectiveSettings, spec: ImageSpec
+) -> StepResult:
+    """BLIP's losses of one batch.
+
+    Args:
+        model: in train mode; its temperature is clamped in place.
+        state: the teacher, moved towards the model in place; the queue, not yet fed with this batch.
+        batch: on the model's device.
+        step: optimiser steps taken before.
+        settings: which terms, and how.
+        spec: preprocessing of the model.
+    Source: BLIP section 3.2.
+    """
+    clamp_temperature(model.temperature)
+    pixels = normalise(batch.images, spec)
+    tokens = model.encode_image(pixels)
+    text = model.embed_text(batch.caption_ids, batch.caption_mask)
+    embeds = Embeds(model.embed_image(tokens), text)
+    memory = model.encoder_memory(tokens)
+    terms: dict[str, Tensor] = {}
+    stats = {"temperature": model.temperature.detach().clone()}
+    if settings.itc:
+        terms["itc"], state = _contrast(model, state, batch, pixels, embeds, step, settings)
+    if settings.itm:
+        terms["itm"], stats["itm_accuracy"] = _match(model, memory, batch, embeds, state.generator)
+    if settings.lm or settings.qa:
+        memory = model.decoder_memory(tokens, memory)
+        terms |= _write(model, memory, batch, settings)
+    loss = torch.stack([getattr(settings, name) * term for name, term in terms.items()]).sum()
+    return StepResult(loss, terms, stats, state)
+
+
+class Embeds(NamedTuple):
+    """Unit vectors of a batch in the joint space, row by row.
+
+    Args:
+        image: of the pictures.
+        text: of their captions.
+    """
+
+    image: Float[Tensor, "b e"]
+    text: Float[Tensor, "b e"]
+
+
+def _contrast(
+    model: BLIP,
+    state: TaskState,
+    batch: Batch,
+    pixels: Float[Tensor, "b 3 y x"],
+    embeds: Embeds,
+    step: int,
+    settings: ObjectiveSettings,
+) -> tuple[Float[Tensor, ""], TaskState]:
+    teacher = state.teacher
+    if teacher is None:
+        return info_nce(embeds.image, embeds.text, 1 / model.temperature), state
+    assert isinstance(teacher, BLIP)
+    update_teacher(teacher, model, settings.momentum)
+    with torch.no_grad():
+        teacher_image = teacher.embed_image(teacher.encode_image(pixels))
+        teacher_text = teacher.embed_text(batch.caption_ids, batch.caption_mask)
+    alpha = ramp(settings.alpha, step, settings.alpha_steps)
+    loss = itc_loss(
+        *embeds, teacher_image, teacher_text, state.queue, model.temperature, alpha, batch.image_ids
+    )
+    return loss, state._replace(queue=push(state.queue, teacher_image, teacher_text, batch.image_ids))
+
+
+def _match(
+    model: BLIP,
+    memory: CrossMemory,
+    batch: Batch,
+    embeds: Embeds,
+    generator: torch.Generator,
+) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
+    """ITM over the pairs, each picture with a hard text, each text with a hard picture; and its accuracy."""
+    with torch.no_grad():
+        similarity = embeds.image @ embeds.text.T / model.temperature
+    same_text = (batch.caption_ids[:, None] == batch.caption_ids).all(dim=2)
+    same = same_text | (batch.image_ids[:, None] == batch.image_ids)
+    image_for_text, text_for_image = hard_negatives(similarity, same, generator)
+    own = torch.arange(len(similarity), device=similarity.device)
+    pictures = torch.cat([own, own, image_for_text])
+    texts = torch.cat([own, text_for_image, own])
+    labels = itm_labels(image_for_text, text_for_image)
+    ids, mask = batch.caption_ids[texts], batch.caption_mask[texts]
+    logits, order = [], by_length(mask)
+    for rows, longest in order:
+        near = memory.rows(pictures[rows])
+        logits.append(model.match(near, ids[rows, :longest], mask[rows, :longest]))
+    scores, labels = torch.cat(logits), labels[torch.cat([rows for rows, _ in order])]
+    counted = labels >= 0
+    accuracy = (scores.argmax(dim=1) == labels)[counted].float().mean()
+    return itm_loss(scores, labels), accuracy
+
+
+def _write(
+    model: BLIP, memory: CrossMemory, batch: Batch, settings: ObjectiveSettings
+) -> dict[str, Float[Tensor, ""]]:
+    """Captions, and the answers of the rows that have a question, through the decoder."""
+    smoothing = settings.label_smoothing
+    own = torch.arange(len(batch.caption_ids), device=batch.caption_ids.device)
+    terms = {}
+    if settings.lm:
+        starts = torch.ones_like(own)
+        logits, targets = _predict(model, memory, own, batch.caption_ids, batch.caption_mask, starts)
+        terms["lm"] = token_loss(logits, targets, smoothing)
+    asked = batch.qa_prompt_lengths.nonzero().squeeze(1)
+    if settings.qa and len(asked):
+        prompts = batch.qa_prompt_lengths[asked]
+        logits, targets = _predict(model, memory, asked, batch.qa_ids[asked], batch.qa_mask[asked], prompts)
+        terms["qa"] = token_loss(logits, targets, smoothing)
+    elif settings.qa:
+        terms["qa"] = 0 * memory.layers[0].float().sum()  # nobody asked
+    return terms
+
+
+def _predict(
+    model: BLIP,
+    memory: CrossMemory,
+    pictures: Int[Tensor, " b"],
+    ids: Int[Tensor, "b t"],
+    mask: Bool[Tensor, "b t"],
+    prompts: Int[Tensor, " b"],
+) -> tuple[Float[Tensor, "s v"], Int[Tensor, " s"]]:
+    """Logits and next tokens of all counted positions of some texts."""
+    states, targets = [], []
+    started = functional.pad(ids[:, 1:], (1, 0), value=model.config.dec_id)
+    for rows, longest in by_length(mask):
+        read = model.text_decoder(started[rows, :longest], memory=memory.rows(pictures[rows]), causal=True)
+        keep, wanted = lm_targets(ids[rows, :longest], mask[rows, :longest], prompts[rows])
+        states.append(read[keep])
+        targets.append(wanted)
+    return model.write(torch.cat(states)[None])[0], torch.cat(targets)
+
+
+def by_length(mask: Bool[Tensor, "b t"], blocks: int = 3) -> list[tuple[Int[Tensor, " r"], int]]:
+    """Split rows into blocks of like length, so that each block is as wide as its own longest text only.
+
+    Args:
+        mask: True at real tokens, padded on the right.
+        blocks: how many, of near equal row counts; fewer when there are fewer rows.
+    Returns: (rows, longest) of each block; every row is in one block.
+    """
+    lengths = mask.sum(dim=1)
+    order = lengths.argsort(stable=True)
+    return [(rows, int(lengths[rows[-1]])) for rows in order.chunk(blocks) if len(rows)]

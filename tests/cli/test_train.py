@@ -1,0 +1,120 @@
+import json
+
+import pytest
+
+from limner.cli.train import find_recipe, table_source
+from limner.data.table import Table
+from limner.errors import ConfigError
+
+RECIPE = """
+[model]
+start = "{start}"
+[[data.sources]]
+kind = "table"
+path = "{table}"
+[objective]
+teacher = "none"
+queue_size = 0
+[train]
+steps = 4
+batch_size = 2
+log_every = 1
+[evaluate]
+count = 0
+"""
+
+
+@pytest.fixture
+def table(limner, photos, tmp_path):
+    (photos / "pairs.csv").write_text(
+        "filepath,caption\n" + "".join(f"p{i}.png,a ball {i}\n" for i in range(4))
+    )
+    path = tmp_path / "pairs.lance"
+    assert limner("import", photos / "pairs.csv", "--out", path).exit_code == 0
+    return path
+
+
+@pytest.fixture
+def recipe(table, model_folder, tmp_path):
+    path = tmp_path / "small.toml"
+    path.write_text(RECIPE.format(start=model_folder, table=table))
+    return path
+
+
+def test_a_recipe_gives_a_run_with_a_model_and_a_page(limner, recipe, photos, tmp_path):
+    out = tmp_path / "run"
+    result = limner("train", recipe, "--out", out, "--json")
+    assert result.exit_code == 0
+    told = json.loads(result.stdout)
+    assert (told["reason"], told["step"]) == ("finished", 4)
+    assert "Training curve of loss" in (out / "report.html").read_text(encoding="utf-8")
+    assert limner("caption", photos / "p0.png", "--model", out).exit_code == 0
+
+
+def test_a_run_goes_on_only_when_asked(limner, recipe, tmp_path):
+    out = tmp_path / "run"
+    assert limner("train", recipe, "--out", out, "--set", "train.checkpoint_every=2").exit_code == 0
+    again = limner("train", recipe, "--out", out, "--set", "train.checkpoint_every=2")
+    assert again.exit_code == 2
+    assert "--resume" in again.stderr
+    assert (
+        limner("train", recipe, "--out", out, "--set", "train.checkpoint_every=2", "--resume").exit_code == 0
+    )
+
+
+def test_data_takes_the_place_of_the_recipes_sources(limner, recipe, table, model_folder, tmp_path):
+    limner("capfilt", table)
+    out = tmp_path / "run"
+    result = limner(
+        "train", "limner_tiny", "--data", f"{table}=2", "--start", model_folder, "--out", out, "--dry-run"
+    )
+    assert result.exit_code == 0
+    assert f"{table}: reading the column texts_bootstrapped" in result.stderr
+    assert 'texts_column = "texts_bootstrapped"' in result.stdout
+    assert "weight = 2.0" in result.stdout
+    assert not out.exists()
+
+
+def test_shipped_recipes_are_found_by_name():
+    assert find_recipe("limner_tiny").name == "limner_tiny.toml"
+    with pytest.raises(ConfigError, match=r"(?s)no recipe 'nonsense'.*limner_tiny"):
+        find_recipe("nonsense")
+
+
+@pytest.mark.parametrize("weight", ["0", "-1", "much"])
+def test_a_weight_must_be_a_number_above_0(table, weight):
+    with pytest.raises(ConfigError, match="weight above 0"):
+        table_source(f"{table}={weight}")
+
+
+def test_a_missing_table_is_named(limner, recipe, tmp_path):
+    result = limner("train", recipe, "--data", tmp_path / "none.lance", "--out", tmp_path / "run")
+    assert result.exit_code == 2
+    assert "none.lance does not exist" in result.stderr
+
+
+def test_ctrl_c_saves_and_says_how_to_go_on(limner, recipe, tmp_path, monkeypatch):
+    import signal
+
+    from limner.train import loop
+
+    log = loop.Run.log
+
+    def interrupted(*arguments: object) -> object:
+        monkeypatch.setattr(loop.Run, "log", log)
+        signal.raise_signal(signal.SIGINT)
+        return log(*arguments)
+
+    out = tmp_path / "run"
+    monkeypatch.setattr(loop.Run, "log", interrupted)
+    result = limner("train", recipe, "--out", out)
+    assert result.exit_code == 130
+    assert "--resume" in result.stderr
+    resumed = limner("train", recipe, "--out", out, "--resume", "--json")
+    assert json.loads(resumed.stdout)["reason"] == "finished"
+
+
+def test_tables_keep_their_rows(limner, recipe, table, tmp_path):
+    version = Table.open(table).version
+    limner("train", recipe, "--out", tmp_path / "run")
+    assert Table.open(table).version == version

@@ -1,0 +1,237 @@
+import json
+import math
+import signal
+import sys
+
+import pytest
+import torch
+
+from limner.checkpoint import load_train_state, train_state_folders
+from limner.errors import TrainingError
+from limner.record import read_records
+from limner.train.loop import train
+from limner.train.steps import ObjectiveSettings, StepResult
+
+
+def states(out):
+    return [load_train_state(folder) for folder in train_state_folders(out / "checkpoints")]
+
+
+def assert_same(one, other):
+    """Bit-equal in everything a run holds."""
+    assert one.step == other.step
+    assert one.tensors.keys() == other.tensors.keys()
+    for stem, tensors in one.tensors.items():
+        assert tensors.keys() == other.tensors[stem].keys()
+        unequal = [
+            name for name, tensor in tensors.items() if not torch.equal(tensor, other.tensors[stem][name])
+        ]
+        assert unequal == [], stem
+    times = {"seconds", "peak_rss"}
+    assert {k: v for k, v in one.facts.items() if k not in times} == {
+        k: v for k, v in other.facts.items() if k not in times
+    }
+
+
+def interrupt_at(step, number=signal.SIGINT):
+    """A reporter that raises a signal when the line of a step is shown."""
+
+    def report(line):
+        if line.startswith("step") and int(line.split()[1].split("/")[0]) == step:
+            signal.raise_signal(number)
+
+    return report
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_stopped_and_resumed_ends_bit_equal(make_job, tmp_path, number):
+    """Teacher, queue, dropout and average are all on; the run crosses an epoch."""
+    whole = train(make_job(), tmp_path / "whole")
+    assert (whole.reason, whole.step) == ("finished", 8)
+
+    stopped = train(make_job(), tmp_path / "parts", report=interrupt_at(3, number))
+    assert (stopped.reason, stopped.step) == (number.name, 4)
+    lines = []
+    resumed = train(make_job(), tmp_path / "parts", resume=True, report=lines.append)
+    assert lines[0] == "resumed at step 4 of 8"
+    assert (resumed.reason, resumed.step) == ("finished", 8)
+    assert_same(states(tmp_path / "whole")[-1], states(tmp_path / "parts")[-1])
+    for name, weight in whole.model.state_dict().items():
+        assert torch.equal(weight, resumed.model.state_dict()[name]), name
+
+
+def test_the_run_moves_every_part_of_its_state(make_job, tmp_path):
+    """The test above would prove little if a part of the state stood still."""
+    train(make_job(checkpoint_every=4), tmp_path)
+    first, last = states(tmp_path)
+    still = {
+        stem: [name for name, tensor in tensors.items() if torch.equal(tensor, last.tensors[stem][name])]
+        for stem, tensors in first.tensors.items()
+    }
+    assert still.pop("teacher") == []
+    assert [name for name in still.pop("queue") if name != "ids"] == []
+    assert still == {"model": [], "average": [], "optimizer": [], "random": []}
+
+
+def test_a_damaged_checkpoint_is_skipped_and_its_records_dropped(make_job, tmp_path):
+    train(make_job(), tmp_path / "whole")
+    out = tmp_path / "parts"
+    train(make_job(checkpoint_every=2), out, report=interrupt_at(5))
+    newest = train_state_folders(out / "checkpoints")[-1]
+    (newest / "model.safetensors").write_bytes(b"cut")
+    with pytest.warns(RuntimeWarning, match="skipped a damaged checkpoint"):
+        result = train(make_job(), out, resume=True)
+    assert result.step == 8
+    assert_same(states(tmp_path / "whole")[-1], states(out)[-1])
+    assert [state.step for state in states(out)] == [4, 8]
+    steps = [record["step"] for record in read_records(out / "records.jsonl", "train")]
+    assert steps == [1, 2, 3, 4, 5, 6, 7, 8]
+
+
+def test_resume_without_a_checkpoint_starts_anew(make_job, tmp_path):
+    train(make_job(steps=2), tmp_path / "whole")
+    lines = []
+    train(make_job(steps=2), tmp_path / "new", resume=True, report=lines.append)
+    assert lines[0] == "no checkpoint to resume from: starting at step 0"
+    assert_same(states(tmp_path / "whole")[-1], states(tmp_path / "new")[-1])
+
+
+def test_resuming_a_finished_run_changes_nothing(make_job, tmp_path):
+    train(make_job(steps=2), tmp_path)
+    before = states(tmp_path)[-1]
+    again = train(make_job(steps=2), tmp_path, resume=True)
+    assert again.reason == "finished"
+    assert_same(before, states(tmp_path)[-1])
+
+
+class Disturbing:
+    """A loader that draws from torch's own generator, as starting worker processes does."""
+
+    def __init__(self, loader):
+        self.loader = loader
+
+    def batches(self, state):
+        for item in self.loader.batches(state):
+            torch.rand(3)
+            yield item
+
+
+def test_making_data_leaves_no_trace_in_dropout(make_job, tmp_path):
+    job = make_job(steps=3)
+    train(job, tmp_path / "one")
+    job = make_job(steps=3)
+    train(job._replace(loader=Disturbing(job.loader)), tmp_path / "other")
+    assert_same(states(tmp_path / "one")[-1], states(tmp_path / "other")[-1])
+
+
+def test_evaluators_see_the_average_and_leave_no_trace(make_job, tmp_path):
+    job, seen = make_job(steps=4, evaluate_every=2), []
+
+    def look(model):
+        assert not model.training
+        assert not torch.is_grad_enabled()
+        assert model is not job.model
+        torch.rand(5)
+        seen.append(model.itm_head.weight.clone())
+        yield "norm", float(seen[-1].norm())
+        yield "part/norm", 1.0
+
+    lines = []
+    result = train(job._replace(evaluators={"look": look}), tmp_path / "one", report=lines.append)
+    assert len(seen) == 2
+    assert torch.equal(seen[-1], result.model.itm_head.weight)
+    assert result.measures == {"look/norm": float(seen[-1].norm()), "look/part/norm": 1.0}
+    records = read_records(tmp_path / "one" / "records.jsonl", "evaluate")
+    assert [(record["step"], record["evaluator"]) for record in records] == [(2, "look"), (4, "look")]
+    assert records[-1]["measures"] == result.measures
+    assert [line for line in lines if "look/norm" in line and "part" not in line]
+    train(make_job(steps=4), tmp_path / "other")
+    one, other = states(tmp_path / "one")[-1], states(tmp_path / "other")[-1]
+    one.facts["measures"] = {}
+    assert_same(one, other)
+
+
+def test_records_tell_the_run(make_job, tmp_path):
+    result = train(make_job(steps=5, log_every=2, checkpoint_every=2, keep=1), tmp_path)
+    records = read_records(tmp_path / "records.jsonl")
+    assert [(record["kind"], record["step"]) for record in records] == [
+        ("train", 2),
+        ("checkpoint", 2),
+        ("train", 4),
+        ("checkpoint", 4),
+        ("train", 5),
+        ("checkpoint", 5),
+        ("end", 5),
+    ]
+    last = records[-3]
+    assert last["terms"].keys() == {"itc", "itm", "lm", "qa"}
+    assert last["loss"] == pytest.approx(sum(last["terms"].values()), rel=1e-5)
+    assert last["lr"] == pytest.approx(5e-5)
+    assert 0 < last["temperature"] < 0.5
+    assert 0 <= last["data_wait"] <= 1
+    assert last["samples_per_s"] > 0
+    assert last["left_s"] == 0
+    assert last["grad_norm"] > 0
+    assert 0.01 < last["peak_rss_gb"] < 100
+    assert records[-1]["reason"] == "finished"
+    assert result.seconds == pytest.approx(sum(r["seconds"] for r in records[-1:]))
+    assert [folder.name for folder in train_state_folders(tmp_path / "checkpoints")] == ["step-0000005"]
+
+
+def test_a_budget_saves_and_stops(make_job, tmp_path):
+    result = train(make_job(machine={"max_minutes": 1e-9}), tmp_path)
+    assert (result.reason, result.step) == ("max_minutes", 1)
+    assert [state.step for state in states(tmp_path)] == [1]
+    again = train(make_job(), tmp_path, resume=True)
+    assert (again.reason, again.step) == ("finished", 8)
+
+
+class Broken:
+    """The task, but its loss is not finite from some step on."""
+
+    def __init__(self, step, at):
+        self.step, self.at = step, at
+
+    def __call__(self, model, state, batch, step, /):
+        result = self.step(model, state, batch, step)
+        return StepResult(result.loss * (math.nan if step >= self.at else 1.0), *result[1:])
+
+
+def test_a_loss_that_is_not_finite_stops_before_a_checkpoint(make_job, tmp_path):
+    job = make_job(checkpoint_every=2, log_every=100)
+    with pytest.raises(TrainingError, match=r"step 4: loss nan"):
+        train(job._replace(step=Broken(job.step, 3)), tmp_path)
+    assert [state.step for state in states(tmp_path)] == [2]
+
+
+def test_bf16_trains_and_keeps_fp32_weights(make_job, tmp_path):
+    result = train(make_job(precision="bf16", steps=3), tmp_path)
+    assert {weight.dtype for weight in result.model.parameters()} == {torch.float32}
+    assert math.isfinite(read_records(tmp_path / "records.jsonl", "train")[-1]["loss"])
+
+
+def test_it_overfits_twenty_squares(make_job, tmp_path):
+    job = make_job(
+        ObjectiveSettings(teacher="none", label_smoothing=0.0), steps=150, batch_size=20, log_every=10
+    )
+    train(job, tmp_path)
+    records = read_records(tmp_path / "records.jsonl", "train")
+    first, last = records[0]["terms"], records[-1]["terms"]
+    assert last["lm"] < 0.5 * first["lm"]
+    assert last["qa"] < 0.5 * first["qa"]
+    assert last["itc"] < 0.7 * first["itc"]
+
+
+def test_tensorboard_that_is_missing_does_not_stop_training(make_job, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    with pytest.warns(RuntimeWarning, match="no TensorBoard"):
+        result = train(make_job(steps=2, machine={"tensorboard": True}), tmp_path)
+    assert result.reason == "finished"
+
+
+def test_checkpoints_are_json_and_safetensors_alone(make_job, tmp_path):
+    train(make_job(steps=2), tmp_path)
+    folder = train_state_folders(tmp_path / "checkpoints")[-1]
+    assert {path.suffix for path in folder.iterdir()} == {".safetensors", ".json"}
+    facts = json.loads((folder / "state.json").read_text())["facts"]
+    assert facts["loader"] == {"seed": 0, "epoch": 0, "step": 2}

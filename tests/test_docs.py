@@ -28,12 +28,18 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("docs")
     (place / "photos").mkdir()
     lines = ["image,caption"]
-    for name, emoji in {"owl": "🦉", "fish": "🐟", "bus": "🚌", "apple": "🍎", "tree": "🌳"}.items():
+    for name, emoji in {
+        "an owl": "🦉",
+        "a fish": "🐟",
+        "a bus": "🚌",
+        "a tree": "🌳",
+        "a snail": "🐌",
+    }.items():
         art = Image.fromarray(sprite(emoji, "openmoji", 96))
-        picture = Image.new("RGB", art.size, "white")
-        picture.paste(art, mask=art)
+        picture = Image.new("RGB", (144, 144), "white")
+        picture.paste(art, (20, 28), art)
         picture.save(place / "photos" / f"{name}.png")
-        lines.append(f"photos/{name}.png,a picture of one {name}")
+        lines.append(f"photos/{name}.png,{name}")
     (place / "pairs.csv").write_text("\n".join(lines) + "\n")
     return place
 
@@ -46,6 +52,7 @@ def test_every_verb_has_a_section_with_an_example(verb: str):
 
 def test_the_examples_run_in_order(folder: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(folder)
+    monkeypatch.setattr("limner.data.emoji.drawn_emoji", lambda style: ["🦉", "🐟"])
     for line in examples(PAGE):
         result = CliRunner().invoke(app, shlex.split(line)[1:])
         assert result.exit_code == 0, f"{line}\n{result.output}"

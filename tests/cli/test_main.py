@@ -74,6 +74,23 @@ def test_ctrl_c_says_what_is_safe_and_ends_with_130(limner, monkeypatch, tmp_pat
     assert "stopped: nothing is left half-written" in result.stderr
 
 
+def test_after_ctrl_c_the_process_ends_beside_threads_that_still_run(tmp_path):
+    code = (
+        "import sys, threading, time, limner.report.page as page\n"
+        "def stopped(*_):\n"
+        "    threading.Thread(target=time.sleep, args=(60,)).start()\n"
+        "    raise KeyboardInterrupt\n"
+        "page.write_page = stopped\n"
+        f"sys.argv = ['limner', 'report', {str(tmp_path)!r}]\n"
+        "from limner.cli import main; main()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=50
+    )
+    assert done.returncode == 130
+    assert "stopped: nothing is left half-written" in done.stderr
+
+
 def test_a_bug_keeps_its_traceback(limner, monkeypatch, tmp_path):
     monkeypatch.setattr("limner.report.page.write_page", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):

@@ -1,4 +1,6 @@
 import json
+import signal
+import subprocess
 import sys
 
 import pytest
@@ -42,3 +44,29 @@ def test_a_bar_draws_on_a_terminal(capsys, monkeypatch):
     assert "work" in told.err
     assert "3/3" in told.err
     assert told.out == ""
+
+
+def test_stoppable_hears_ctrl_c_and_puts_the_handler_back():
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(Stopped, match="go on"), stoppable("go on"):
+        signal.raise_signal(signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_before_the_work_ctrl_c_ends_the_process_at_once():
+    code = (
+        "import signal; from limner.cli.terminal import leave_on_ctrl_c; leave_on_ctrl_c()\n"
+        "try: signal.raise_signal(signal.SIGINT)\nfinally: print('survived')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "\nstopped: nothing was begun\n")
+
+
+def test_a_process_that_ignores_ctrl_c_goes_on_ignoring_it():
+    code = (
+        "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)\n"
+        "from limner.cli.terminal import leave_on_ctrl_c, stoppable; leave_on_ctrl_c()\n"
+        "with stoppable('x'): signal.raise_signal(signal.SIGINT)\nprint('survived')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "survived\n"

@@ -122,6 +122,10 @@ def run(table: Table) -> Path:
         drop_recall=12 / 13,
         pictures_correct_before=11 / 24,
         pictures_correct_after=22 / 24,
+        texts_correct_before=11 / 24,
+        texts_correct_after=32 / 34,
+        synthetic_correct=22 / 24,
+        synthetic_correct_kept=21 / 23,
     )
     for model, value in (("start", 0.5), ("raw", 0.45), ("cleaned", 0.55)):
         measures = {"i2t_r1": {"value": value, **INTERVAL}, "loss": {"value": 1.5}}

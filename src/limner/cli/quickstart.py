@@ -17,7 +17,8 @@ Next, on your own pictures (PHOTOS is a folder of them):
   limner search "two red apples" --data PHOTOS      the nearest pictures
   limner capfilt pairs.lance                        which captions fit, which should go
   limner train limner_tiny --data pairs.lance --out runs/mine
-The default model has only ever seen emoji-like pictures: try it on {emoji} first,
+The default model has only ever seen emoji-like pictures. Try it on some first,
+  limner search "a red apple" --data {emoji}
 and train on your own pairs before you trust it with photos."""
 
 
@@ -69,6 +70,8 @@ def summary(result: "QuickstartResult") -> list[str]:
         f"  AUROC of the match score {_number(audit['auroc_swapped'])} (right against swapped captions)",
         f"  dropping: precision {_share(audit['drop_precision'])}, recall {_share(audit['drop_recall'])}",
         f"  pictures with a correct caption: {_share(before)} → {_share(after)}",
+        f"  synthetic captions with every count, colour and place right: {_share(audit['synthetic_correct'])}"
+        f", of those kept {_share(audit['synthetic_correct_kept'])}",
         "",
         "Held-out pictures   " + "".join(f"{NAMES[name]:>10}" for name in NAMES),
     ]

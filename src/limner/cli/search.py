@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
 def search(
     text: Annotated[str, typer.Argument(help="What to look for.", show_default=False)],
-    data: Annotated[
-        Path, typer.Option("--data", "-d", help="Table, or folder of pictures.", show_default=False)
-    ],
+    data: Annotated[Path, typer.Option("--data", "-d", help="Table, or folder of pictures.")] = Path(
+        "pairs.lance"
+    ),
     count: Annotated[int, typer.Option("-k", min=1, help="How many pictures to give.")] = 5,
     model: Model = "limner_tiny",
     rerank: Annotated[

@@ -129,7 +129,7 @@ class Loader:
             raise DataError(
                 f"{len(rows)} rows do not fill one batch of {batch_size} x {world_size}",
                 wanted="more rows or a smaller batch",
-                hint="--set train.batch_size=8",
+                hint=f"--set train.batch_size={max(1, len(rows) // world_size)}",
             )
         self.rows, self.seed, self.batch_size = rows, seed, batch_size
         self.rank, self.world_size = rank, world_size

@@ -221,7 +221,7 @@ class _Quickstart:
     def _recipe(self, column: str, version: int) -> recipes.Recipe:
         steps = self.settings.steps
         source = recipes.TableSource(
-            kind="table", path=str(self.tables["scenes"]), texts_column=column, version=version
+            kind="table", path=str(self.tables["scenes"].resolve()), texts_column=column, version=version
         )
         return recipes.Recipe(
             model=recipes.ModelSettings(start=self.settings.model),

@@ -114,7 +114,14 @@ def build_page(run: Path, table: str | Path | None = None) -> str:
     if not records.numbered:
         raise DataError(f"{run / 'records.jsonl'} is empty", wanted="the records of a run")
     jinja = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    jinja.filters |= {"count": _count, "share": _share, "number": _number, "measure": _measure}
+    jinja.filters |= {
+        "count": _count,
+        "share": _share,
+        "number": _number,
+        "measure": _measure,
+        "reason": _reason,
+        "signed": _signed,
+    }
     started, ended = (datetime.fromtimestamp(records.numbered[i]["time"], UTC) for i in (0, -1))
     quickstart = records.last("quickstart")
     return jinja.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
@@ -204,7 +211,9 @@ def capfilt_section(records: Records, run: Path, table: str | Path | None) -> di
     if scores:
         svg = figures.score_histogram(kinds, threshold, "Histogram of match scores")
         charts.append(
-            Chart(Markup(svg), f"Match scores of web texts. Texts below {threshold:g} are dropped.")
+            Chart(
+                Markup(svg), f"Match scores of web texts; those below {threshold:g} go. Junk is not scored."
+            )
         )
     if any(wrong) and not all(wrong):
         svg = figures.threshold_curve(scores, wrong, threshold, "Precision and recall by threshold")
@@ -338,6 +347,11 @@ def _number(value: float | str | None) -> str:
 
 def _signed(value: float) -> str:
     return f"{value:+.3f}".replace("-", "−")
+
+
+def _reason(code: str) -> str:
+    """A reason code in words: "junk:file_name" is "junk: file name"."""
+    return code.replace(":", ": ").replace("_", " ")
 
 
 def _measure(name: str) -> str:

@@ -28,6 +28,7 @@ from limner.config import build
 from limner.data.tokenizers import WordPiece
 from limner.errors import CheckpointError
 from limner.models import MODELS
+from limner.models.blip import BLIP
 from limner.shapes import ImageSpec
 
 DEFAULT = "limner_tiny"
@@ -59,6 +60,19 @@ class Bundle(NamedTuple):
     recipe: dict[str, Any]
     digest: str
     path: Path
+
+    def blip(self) -> tuple[BLIP, WordPiece]:
+        """The model as a BLIP, with its tokenizer.
+
+        Raises: CheckpointError when the bundle holds another kind of model.
+        """
+        if not isinstance(self.model, BLIP) or self.tokenizer is None:
+            raise CheckpointError(
+                f"{self.path} is a {self.name}, which does not read pictures and texts together",
+                wanted="a BLIP with its tokenizer",
+                hint="the default model is one: --model limner_tiny",
+            )
+        return self.model, self.tokenizer
 
 
 class TrainState(NamedTuple):
@@ -138,6 +152,7 @@ def save_bundle(
     weights = {key: _narrow(tensor.cpu(), dtype) for key, tensor in stored_weights(model).items()}
     with atomic_folder(Path(folder)) as partial:
         save_file(weights, partial / _WEIGHTS)
+        (partial / _WEIGHTS).chmod(0o644)  # safetensors leaves it readable by its owner alone
         if tokenizer is not None:
             (partial / _TOKENIZER).write_text(tokenizer.to_json(), encoding="utf-8")
         if card:

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from limner.models.generate import Decoding
 from PIL import Image
 
 from limner.capfilt.caption import caption_images, caption_pictures, row_seed
 from limner.checkpoint import Bundle
 from limner.errors import CheckpointError, ConfigError, PictureError
+from limner.models.generate import Decoding
 
 NUCLEUS = Decoding(method="nucleus", top_p=0.9, max_tokens=8)
 
@@ -78,7 +78,7 @@ def test_a_model_without_words_is_refused(bundle: Bundle, images: list[np.ndarra
         bundle._replace(model=bundle.model.get_submodule("vision")),
         bundle._replace(tokenizer=None),
     ):
-        with pytest.raises(CheckpointError, match="neither captions"):
+        with pytest.raises(CheckpointError, match="does not read pictures and texts"):
             caption_images(wrong, images, ["k"] * 7, NUCLEUS)
 
 

@@ -246,7 +246,7 @@ def test_how_it_was_made_stands_in_the_table(result: CapFiltResult, bundle: Bund
 
 def test_wrong_input_is_named(make_table: Callable[..., Table], bundle: Bundle) -> None:
     table = make_table([["a cat"]])
-    with pytest.raises(CheckpointError, match="neither captions"):
+    with pytest.raises(CheckpointError, match="does not read pictures and texts"):
         run(table, bundle, bundle._replace(tokenizer=None))
     with pytest.raises(DataError, match="no column 'captions'"):
         run(table, bundle, bundle, SETTINGS.model_copy(update={"texts_column": "captions"}))

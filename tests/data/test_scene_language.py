@@ -226,3 +226,8 @@ def test_a_scenery_survives_the_table():
         "ground": "orange",
     }
     assert Scenery.from_row(row) == HEARTS
+
+
+@pytest.mark.parametrize("cut_short", ["a", "a and two owls", "", "two", "an owl and", "on a red background"])
+def test_a_caption_cut_short_is_no_claim_and_no_crash(cut_short: str):
+    assert parse(cut_short) is None

@@ -102,5 +102,5 @@ def test_an_old_handle_searches_what_is_there_already(table: Table, bundle: Bund
 def test_wrong_input_is_named(table: Table, bundle: Bundle) -> None:
     with pytest.raises(DataError, match="an empty search"):
         search(table, bundle, "  ")
-    with pytest.raises(CheckpointError, match="no embeddings of texts"):
+    with pytest.raises(CheckpointError, match="does not read pictures and texts"):
         search(table, bundle._replace(tokenizer=None), "a cat")

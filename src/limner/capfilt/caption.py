@@ -17,11 +17,9 @@ from torch import Tensor
 
 from limner.checkpoint import Bundle
 from limner.data.intake import open_picture
-from limner.data.tokenizers import WordPiece
 from limner.data.transforms import normalise, to_u8
-from limner.errors import CheckpointError, ConfigError, PictureError
+from limner.errors import ConfigError, PictureError
 from limner.models.bert import CrossMemory
-from limner.models.blip import BLIP
 from limner.models.generate import Decoding, generate
 
 
@@ -51,23 +49,9 @@ class Captioned(NamedTuple):
     problem: PictureError | None
 
 
-def blip_of(bundle: Bundle) -> tuple[BLIP, WordPiece]:
-    """The BLIP and the tokenizer of a bundle.
-
-    Raises: CheckpointError when the bundle holds another kind of model.
-    """
-    if not isinstance(bundle.model, BLIP) or bundle.tokenizer is None:
-        raise CheckpointError(
-            f"{bundle.path} is a {bundle.name}, which neither captions nor matches texts",
-            wanted="a BLIP with its tokenizer",
-            hint="the default model is one: --model limner_tiny",
-        )
-    return bundle.model, bundle.tokenizer
-
-
 def image_tokens(bundle: Bundle, images: Sequence[UInt8[np.ndarray, "y x 3"]]) -> Float[Tensor, "b n d"]:
     """Run the vision tower once over pictures that already have the model's size."""
-    model, _ = blip_of(bundle)
+    model, _ = bundle.blip()
     u8 = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)
     return model.encode_image(normalise(u8.to(next(model.parameters()).device), bundle.image_spec))
 
@@ -105,7 +89,7 @@ def caption_memory(
         raise ConfigError(
             f"{count} captions a picture by {decoding.method!r}", wanted='decoding.method = "nucleus"'
         )
-    model, tokenizer = blip_of(bundle)
+    model, tokenizer = bundle.blip()
     device = next(model.parameters()).device
     seeds = torch.tensor([row_seed(seed, key, sample) for key in keys for sample in range(count)])
     start = tokenizer.encode(prompt, max_tokens=64)[:-1]  # [CLS] words, without [SEP]
@@ -129,7 +113,7 @@ def caption_images(
     count: int = 1,
 ) -> list[list[Caption]]:
     """Caption one batch of pictures that already have the model's size; see `caption_memory`."""
-    model, _ = blip_of(bundle)
+    model, _ = bundle.blip()
     memory = model.decoder_memory(image_tokens(bundle, images))
     return caption_memory(bundle, memory, keys, decoding, seed=seed, prompt=prompt, count=count)
 

@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from limner.capfilt.caption import blip_of, image_tokens
+from limner.capfilt.caption import image_tokens
 from limner.checkpoint import Bundle
 from limner.models.bert import CrossMemory
 
@@ -64,7 +64,7 @@ def score_pairs(
         max_tokens: longer texts are cut.
         batch_size: pairs at a time.
     """
-    model, tokenizer = blip_of(bundle)
+    model, tokenizer = bundle.blip()
     order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
     itm, itc = np.zeros(len(texts)), np.zeros(len(texts))
     for start in range(0, len(order), batch_size):
@@ -82,7 +82,7 @@ def score_pairs(
 @torch.inference_mode()
 def look(bundle: Bundle, tokens: Float[Tensor, "b n d"]) -> Seen:
     """Make of image tokens what the filter needs of them."""
-    model, _ = blip_of(bundle)
+    model, _ = bundle.blip()
     return Seen(model.encoder_memory(tokens), model.embed_image(tokens))
 
 

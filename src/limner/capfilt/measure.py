@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from limner.capfilt.caption import Caption, blip_of, caption_memory, image_tokens
+from limner.capfilt.caption import Caption, caption_memory, image_tokens
 from limner.capfilt.filter import Seen, look, score_pairs
 from limner.capfilt.junk import junk_reason
 from limner.capfilt.settings import CapFiltSettings
@@ -97,7 +97,7 @@ def _measure_batch(job: Job, rows: list[_Row]) -> list[dict[str, Any]]:
 
 def _measure_good(job: Job, rows: list[_Row]) -> list[dict[str, Any]]:
     captions, seen = _look_and_caption(job, rows)
-    _, tokenizer = blip_of(job.judge)
+    _, tokenizer = job.judge.blip()
     known = tokenizer if job.settings.vocabulary_test else None
     texts = {"web": [row.texts for row in rows], "synthetic": [[c.text for c in found] for found in captions]}
     junk = {side: [[junk_reason(t, known) for t in row] for row in lists] for side, lists in texts.items()}
@@ -133,7 +133,7 @@ def _measure_good(job: Job, rows: list[_Row]) -> list[dict[str, Any]]:
 @torch.inference_mode()
 def _look_and_caption(job: Job, rows: list[_Row]) -> tuple[list[list[Caption]], Seen]:
     pixels = [row.pixels for row in rows if row.pixels is not None]
-    writer, _ = blip_of(job.captioner)
+    writer, _ = job.captioner.blip()
     tokens = image_tokens(job.captioner, [first for first, _ in pixels])
     if job.shared:
         seen = look(job.judge, tokens)

@@ -22,7 +22,6 @@ from typing import Any, Literal, NamedTuple
 import pyarrow as pa
 
 import limner
-from limner.capfilt.caption import blip_of
 from limner.capfilt.decision import DECIDED, decide, undecide
 from limner.capfilt.ledger import Ledger, check, tally
 from limner.capfilt.measure import Job, measure
@@ -92,7 +91,7 @@ def run(
     Raises: CheckpointError when a bundle is no BLIP; DataError when the table is empty, lacks a column, or
         the ledger does not balance. The table is then as it was.
     """
-    blip_of(captioner), blip_of(judge)
+    captioner.blip(), judge.blip()
     settings = settings or CapFiltSettings()
     job = Job(table, _web_texts(table, settings.texts_column), captioner, judge, settings)
     identity = _identity(job)

@@ -107,7 +107,8 @@ class Scenery(NamedTuple):
 
 def with_article(words: str) -> str:
     """Put "a" or "an" before a phrase: a unicorn, an owl."""
-    return ("an " if words[0] in "aeiou" and not words.startswith(("uni", "eu", "one")) else "a ") + words
+    vowel = words.startswith(tuple("aeiou")) and not words.startswith(("uni", "eu", "one"))
+    return f"an {words}" if vowel else f"a {words}"
 
 
 def holds(relation: str, first: Box, second: Box) -> bool:

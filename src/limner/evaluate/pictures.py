@@ -41,16 +41,13 @@ def blip_of(bundle: Bundle) -> tuple[BLIP, WordPiece]:
 
     Raises: CheckpointError when the bundle holds another kind of model, or one in train mode.
     """
-    if not isinstance(bundle.model, BLIP) or bundle.tokenizer is None:
-        raise CheckpointError(
-            f"{bundle.name} does not read pictures and texts together", wanted="a BLIP with its tokenizer"
-        )
-    if bundle.model.training:
+    model, tokenizer = bundle.blip()
+    if model.training:
         raise CheckpointError(
             f"{bundle.name} is in train mode, its dropout would blur the measure",
             hint="call model.eval() first",
         )
-    return bundle.model, bundle.tokenizer
+    return model, tokenizer
 
 
 def device_of(bundle: Bundle) -> torch.device:

@@ -18,10 +18,8 @@ from torch import Tensor
 from limner.checkpoint import Bundle
 from limner.data.intake import decode
 from limner.data.table import Table
-from limner.data.tokenizers import WordPiece
 from limner.data.transforms import normalise, to_u8
-from limner.errors import CheckpointError, DataError, PictureError
-from limner.models.blip import BLIP
+from limner.errors import DataError, PictureError
 from limner.shapes import ImageSpec
 
 Progress = Callable[[int, int], None]
@@ -48,20 +46,6 @@ class Hit(NamedTuple):
     matched: float | None = None
 
 
-def blip_of(bundle: Bundle) -> tuple[BLIP, WordPiece]:
-    """The BLIP and the tokenizer of a bundle.
-
-    Raises: CheckpointError when the bundle holds another kind of model.
-    """
-    if not isinstance(bundle.model, BLIP) or bundle.tokenizer is None:
-        raise CheckpointError(
-            f"{bundle.path} is a {bundle.name}, which has no embeddings of texts",
-            wanted="a BLIP with its tokenizer",
-            hint="the default model is one: --model limner_tiny",
-        )
-    return bundle.model, bundle.tokenizer
-
-
 def column_of(bundle: Bundle) -> str:
     """Name of the column that holds a model's embeddings."""
     return f"embedding_{bundle.digest}"
@@ -78,7 +62,7 @@ def refresh(table: Table, bundle: Bundle, progress: Progress | None = None, *, b
     Returns: the table with its vectors, at a new version when there was something to add.
     Raises: CheckpointError when the bundle is no BLIP.
     """
-    model, _ = blip_of(bundle)
+    model, _ = bundle.blip()
     column = column_of(bundle)
     table = Table.open(table.path)
     vectors = np.full((table.num_rows, model.config.embed_dim), np.nan, dtype=np.float32)
@@ -148,7 +132,7 @@ def nearest(table: Table, bundle: Bundle, vector: Float[np.ndarray, " e"], k: in
 @torch.inference_mode()
 def embed_text(bundle: Bundle, text: str) -> Float[np.ndarray, " e"]:
     """Unit vector of a text."""
-    model, tokenizer = blip_of(bundle)
+    model, tokenizer = bundle.blip()
     ids, mask = tokenizer.encode_batch([text])
     device = next(model.parameters()).device
     vector: np.ndarray = model.embed_text(ids.to(device), mask.to(device))[0].cpu().numpy()
@@ -166,7 +150,7 @@ def image_tokens(
         pictures: encoded bytes.
     Returns: tokens of the r pictures that can be read, None when r is 0; and which those are.
     """
-    model, _ = blip_of(bundle)
+    model, _ = bundle.blip()
     decoded = [_decode(data, bundle.image_spec) for data in pictures]
     readable = [i for i, pixels in enumerate(decoded) if pixels is not None]
     if not readable:
@@ -179,7 +163,7 @@ def image_tokens(
 @torch.inference_mode()
 def _embed_rows(table: Table, bundle: Bundle, rows: Sequence[int]) -> Float[np.ndarray, "b e"]:
     """Unit vectors of rows; NaN where the picture cannot be read."""
-    model, _ = blip_of(bundle)
+    model, _ = bundle.blip()
     vectors = np.full((len(rows), model.config.embed_dim), np.nan, dtype=np.float32)
     tokens, readable = image_tokens(bundle, [row["image"] for row in table.rows(rows, ["image"])])
     if tokens is not None:

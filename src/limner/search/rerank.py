@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 
 from limner.checkpoint import Bundle
-from limner.search.index import Hit, blip_of, image_tokens
+from limner.search.index import Hit, image_tokens
 
 
 @torch.inference_mode()
@@ -31,7 +31,7 @@ def rerank(bundle: Bundle, text: str, hits: Sequence[Hit], *, batch_size: int = 
 
 
 def _score(bundle: Bundle, text: str, hits: Sequence[Hit]) -> list[tuple[float, Hit]]:
-    model, tokenizer = blip_of(bundle)
+    model, tokenizer = bundle.blip()
     tokens, readable = image_tokens(bundle, [hit.image for hit in hits])
     scored = {i: (float("-inf"), hit) for i, hit in enumerate(hits)}
     if tokens is not None:

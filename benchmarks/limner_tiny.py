@@ -91,7 +91,7 @@ def card(bundle: Bundle, records: list[dict[str, Any]], found: dict[str, Any], c
     """The model card, from the bundle, its run's records and the measures."""
     config = bundle.model.config
     runs = [r for r in records if r["kind"] == "run"]
-    last = [r for r in records if r["kind"] == "train"][-1]
+    last = [r for r in records if r["kind"] == "end"][-1]
     recipe = runs[-1]["recipe"]
     batch, planned = recipe["train"]["batch_size"], recipe["train"]["steps"]
     vision, text = config.vision, config.text

@@ -82,8 +82,7 @@ def verdict(found: dict[str, dict[str, float]]) -> str:
     return (
         "Short of the aim in at least one style it was trained on: "
         + "; ".join(short)
-        + ". More samples lift "
-        "these: they were still rising when training ended. A GPU sees the same samples in minutes."
+        + ". More samples lift these: they were still rising when training ended."
     )
 
 

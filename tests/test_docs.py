@@ -1,5 +1,6 @@
 """The pages of docs/ say what is true: every verb has a section, and its examples run."""
 
+import csv
 import re
 import shlex
 from pathlib import Path
@@ -9,7 +10,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from limner.cli import app
-from limner.data.emoji import sprite
+from limner.data.scenes import SceneSettings, scene
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 README = DOCS.parent / "README.md"
@@ -27,20 +28,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Some pictures, and a CSV that captions them."""
     place = tmp_path_factory.mktemp("docs")
     (place / "photos").mkdir()
-    lines = ["image,caption"]
-    for name, emoji in {
-        "an owl": "🦉",
-        "a fish": "🐟",
-        "a bus": "🚌",
-        "a tree": "🌳",
-        "a snail": "🐌",
-    }.items():
-        art = Image.fromarray(sprite(emoji, "openmoji", 96))
-        picture = Image.new("RGB", (144, 144), "white")
-        picture.paste(art, (20, 28), art)
-        picture.save(place / "photos" / f"{name}.png")
-        lines.append(f"photos/{name}.png,{name}")
-    (place / "pairs.csv").write_text("\n".join(lines) + "\n")
+    with (place / "pairs.csv").open("w", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow(["image", "caption"])
+        for number in range(8):
+            made = scene(SceneSettings(seed=77), number)
+            Image.fromarray(made.image).save(place / "photos" / f"{number}.png")
+            rows.writerow([f"photos/{number}.png", made.captions[0]])
     return place
 
 

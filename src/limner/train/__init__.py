@@ -1,1 +1,1 @@
-"""TODO."""
+"""Optimiser, steps and THE loop."""

@@ -77,8 +77,9 @@ class Stages:
         with PeakMemory() as memory:
             facts = work()
         seconds = time.perf_counter() - started
-        self.teller.say(f"{title}: {seconds:.1f} s, {memory.peak_gb:.2f} GB of memory at most")
-        return self._record(name, title, identity, facts, seconds, memory.peak_gb, reused=False)
+        seconds, peak = round(seconds, 3), round(memory.peak_gb, 3)
+        self.teller.say(f"{title}: {seconds:.1f} s, {peak:.2f} GB of memory at most")
+        return self._record(name, title, identity, facts, seconds, peak, reused=False)
 
     def _record(
         self, name: str, title: str, identity: str, facts: Facts, seconds: float, peak: float, *, reused: bool
@@ -88,8 +89,8 @@ class Stages:
             name=name,
             title=title,
             identity=identity,
-            seconds=round(seconds, 3),
-            peak_rss_gb=round(peak, 3),
+            seconds=seconds,
+            peak_rss_gb=peak,
             reused=reused,
             facts=facts,
         )

@@ -1,146 +1,113 @@
-"""All models limner can build, by canonical name."""
+"""All models limner can build, by canonical name; `limner.models("*b16*")` lists those that match."""
 
 import difflib
+import fnmatch
+import sys
 from collections.abc import Callable
+from types import ModuleType
 from typing import Any, NamedTuple
 
 from torch import nn
 
 from limner.config import Config
 from limner.errors import ConfigError
+from limner.models import blip, resnet, vit
 from limner.models.bert import Bert, BertConfig
 from limner.models.blip import BLIP, BLIPConfig
+from limner.models.entry import ModelEntry
 from limner.models.resnet import ResNet, ResNetConfig
 from limner.models.vit import ViT, ViTConfig
-from limner.shapes import IMAGENET_MEAN, IMAGENET_STD, ImageSpec
-
-
-class ModelEntry(NamedTuple):
-    """One line of `MODELS`.
-
-    Args:
-        config: sizes.
-        build: makes the module, with fresh weights.
-        image_spec: how pictures are prepared for it.
-        paper: where the sizes are from.
-    """
-
-    config: Config
-    build: Callable[[Any], nn.Module]
-    image_spec: ImageSpec
-    paper: str
-
-
-_RESNET_IMAGES = ImageSpec(
-    size=224, mean=IMAGENET_MEAN, std=IMAGENET_STD, resampling="bilinear", crop="center", crop_fraction=0.875
-)
-_VIT_IMAGES = ImageSpec(size=224, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5), crop="center", crop_fraction=0.9)
-_RESNET_PAPER = "He et al. 2015, Table 1"
-_VIT_PAPER = "Dosovitskiy et al. 2020, Table 1"
-_AUGREG_PAPER = "Steiner et al. 2021, Table 2"
-
-
-def _resnet(block: str, *depths: int) -> ModelEntry:
-    config = ResNetConfig.model_validate({"block": block, "depths": depths})
-    return ModelEntry(config, ResNet, _RESNET_IMAGES, _RESNET_PAPER)
-
-
-def _vit(patch_size: int, width: int, depth: int, num_heads: int, paper: str = _VIT_PAPER) -> ModelEntry:
-    config = ViTConfig(
-        image_size=224,
-        patch_size=patch_size,
-        width=width,
-        depth=depth,
-        num_heads=num_heads,
-        mlp_dim=4 * width,
-        num_classes=1000,
-    )
-    return ModelEntry(config, ViT, _VIT_IMAGES, paper)
-
-
-_BLIP_BASE = BLIPConfig(
-    vision=ViTConfig(image_size=224, patch_size=16, width=768, depth=12, num_heads=12, mlp_dim=3072),
-    text=BertConfig(vocab_size=30524, width=768, depth=12, num_heads=12, mlp_dim=3072, memory_width=768),
-)
-_LIMNER_TINY = BLIPConfig(
-    vision=ViTConfig(
-        image_size=64,
-        patch_size=16,
-        width=192,
-        depth=2,
-        num_heads=6,
-        mlp_dim=768,
-        stem=(32, 64, 128, 256),
-        init_std=0.04,
-    ),
-    text=BertConfig(
-        vocab_size=1500,
-        width=160,
-        depth=3,
-        num_heads=5,
-        mlp_dim=640,
-        max_positions=64,
-        memory_width=192,
-        dropout=0.0,
-        init_std=0.04,
-    ),
-    embed_dim=96,
-    pad_id=0,
-    cls_id=2,
-    sep_id=3,
-    dec_id=5,
-    enc_id=6,
-)
 
 MODELS: dict[str, ModelEntry] = {
-    "resnet18": _resnet("basic", 2, 2, 2, 2),
-    "resnet34": _resnet("basic", 3, 4, 6, 3),
-    "resnet50": _resnet("bottleneck", 3, 4, 6, 3),
-    "resnet101": _resnet("bottleneck", 3, 4, 23, 3),
-    "resnet152": _resnet("bottleneck", 3, 8, 36, 3),
-    "vit_ti16": _vit(16, 192, 12, 3, _AUGREG_PAPER),
-    "vit_s16": _vit(16, 384, 12, 6, _AUGREG_PAPER),
-    "vit_b16": _vit(16, 768, 12, 12),
-    "vit_b32": _vit(32, 768, 12, 12),
-    "vit_l16": _vit(16, 1024, 24, 16),
-    "blip_base": ModelEntry(_BLIP_BASE, BLIP, ImageSpec(size=224), "Li et al. 2022, section 4.1"),
-    "limner_tiny": ModelEntry(
-        _LIMNER_TINY, BLIP, ImageSpec(size=64), "limner's own: a BLIP for two CPU cores"
-    ),
-}
-
-_MODULES: dict[type[Config], Callable[[Any], nn.Module]] = {
-    ResNetConfig: ResNet,
-    ViTConfig: ViT,
-    BertConfig: Bert,
-    BLIPConfig: BLIP,
+    **resnet.VARIANTS,
+    **vit.VARIANTS,
+    **blip.VARIANTS,
 }
 
 
-def entry(name: str) -> ModelEntry:
-    """Return the line of `MODELS` for a name.
+class Architecture(NamedTuple):
+    """A kind of model: what its sizes are called, and what makes it."""
+
+    config: type[Config]
+    build: Callable[[Any], nn.Module]
+
+
+ARCHITECTURES: dict[str, Architecture] = {
+    "resnet": Architecture(ResNetConfig, ResNet),
+    "vit": Architecture(ViTConfig, ViT),
+    "bert": Architecture(BertConfig, Bert),
+    "blip": Architecture(BLIPConfig, BLIP),
+}
+
+
+def names(pattern: str = "*") -> list[str]:
+    """Names in `MODELS` that match, or have an alias that does.
+
+    Args:
+        pattern: as in a shell, `*` for anything; case does not matter.
+    """
+    wanted = pattern.lower()
+    return [
+        name
+        for name, line in MODELS.items()
+        if any(fnmatch.fnmatchcase(known.lower(), wanted) for known in (name, *line.aliases))
+    ]
+
+
+def canonical(name: str) -> str:
+    """The name in `MODELS` of a model, whichever library's name is given.
 
     Raises: ConfigError that names the nearest models when there is none.
     """
-    if name not in MODELS:
-        close = difflib.get_close_matches(name, MODELS, n=3) or list(MODELS)
-        raise ConfigError(f"no model {name!r}", wanted=f"one of {', '.join(MODELS)}", hint=" or ".join(close))
-    return MODELS[name]
+    if name in MODELS:
+        return name
+    found = {alias: key for key, line in MODELS.items() for alias in line.aliases}
+    if name not in found:
+        close = difflib.get_close_matches(name, [*MODELS, *found], n=3) or list(MODELS)[:3]
+        raise ConfigError(
+            f"no model {name!r}", wanted="a name that `limner models` lists", hint=" or ".join(close)
+        )
+    return found[name]
+
+
+def entry(name: str) -> ModelEntry:
+    """Return the line of `MODELS` for a name or an alias.
+
+    Raises: ConfigError that names the nearest models when there is none.
+    """
+    return MODELS[canonical(name)]
+
+
+def architecture_of(config: Config) -> str:
+    """The key of `ARCHITECTURES` whose config this is.
+
+    Raises: ConfigError when it is no model's.
+    """
+    for name, kind in ARCHITECTURES.items():
+        if type(config) is kind.config:
+            return name
+    raise ConfigError(
+        f"{type(config).__name__} is no model's config",
+        wanted=" or ".join(kind.config.__name__ for kind in ARCHITECTURES.values()),
+    )
 
 
 def build(name_or_config: str | Config) -> nn.Module:
     """Make a model with fresh weights.
 
     Args:
-        name_or_config: a name in `MODELS`, or the config of a model.
+        name_or_config: a name in `MODELS` or one of its aliases, or the config of a model.
     Raises: ConfigError when the name is unknown or the config is no model's.
     """
-    if isinstance(name_or_config, str):
-        found = entry(name_or_config)
-        return found.build(found.config)
-    if type(name_or_config) not in _MODULES:
-        raise ConfigError(
-            f"{type(name_or_config).__name__} is no model's config",
-            wanted=" or ".join(kind.__name__ for kind in _MODULES),
-        )
-    return _MODULES[type(name_or_config)](name_or_config)
+    config = entry(name_or_config).config if isinstance(name_or_config, str) else name_or_config
+    return ARCHITECTURES[architecture_of(config)].build(config)
+
+
+class _Listing(ModuleType):
+    """This module, which can be called: `limner.models("vit*")`."""
+
+    def __call__(self, pattern: str = "*") -> list[str]:
+        return names(pattern)
+
+
+sys.modules[__name__].__class__ = _Listing

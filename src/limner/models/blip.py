@@ -20,8 +20,10 @@ from torch import Tensor, nn
 
 from limner.config import Config
 from limner.models.bert import PARTS, Bert, BertConfig, CrossMemory
+from limner.models.entry import ModelEntry
 from limner.models.layers import init_transformer
 from limner.models.vit import ViT, ViTConfig
+from limner.shapes import ImageSpec
 
 Sharing = Literal["all", "all_but_self_attention", "all_but_cross_attention", "none"]
 DECODER_OWN: dict[Sharing, tuple[str, ...]] = {
@@ -220,3 +222,45 @@ class BLIP(nn.Module):
 
 def _start_with(ids: Tensor, token: int) -> Tensor:
     return torch.cat([torch.full_like(ids[:, :1], token), ids[:, 1:]], dim=1)
+
+
+_BLIP_BASE = BLIPConfig(
+    vision=ViTConfig(image_size=224, patch_size=16, width=768, depth=12, num_heads=12, mlp_dim=3072),
+    text=BertConfig(vocab_size=30524, width=768, depth=12, num_heads=12, mlp_dim=3072, memory_width=768),
+)
+_LIMNER_TINY = BLIPConfig(
+    vision=ViTConfig(
+        image_size=64,
+        patch_size=16,
+        width=192,
+        depth=2,
+        num_heads=6,
+        mlp_dim=768,
+        stem=(32, 64, 128, 256),
+        init_std=0.04,
+    ),
+    text=BertConfig(
+        vocab_size=1500,
+        width=160,
+        depth=3,
+        num_heads=5,
+        mlp_dim=640,
+        max_positions=64,
+        memory_width=192,
+        dropout=0.0,
+        init_std=0.04,
+    ),
+    embed_dim=96,
+    pad_id=0,
+    cls_id=2,
+    sep_id=3,
+    dec_id=5,
+    enc_id=6,
+)
+
+VARIANTS: dict[str, ModelEntry] = {
+    "blip_base": ModelEntry(_BLIP_BASE, BLIP, ImageSpec(size=224), "Li et al. 2022, section 4.1"),
+    "limner_tiny": ModelEntry(
+        _LIMNER_TINY, BLIP, ImageSpec(size=64), "limner's own: a BLIP for two CPU cores"
+    ),
+}

@@ -12,6 +12,8 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from limner.config import Config
+from limner.models.entry import ModelEntry
+from limner.shapes import IMAGENET_MEAN, IMAGENET_STD, ImageSpec
 
 
 class ResNetConfig(Config):
@@ -181,3 +183,22 @@ class ResNet(nn.Module):
         pooled = features.mean((2, 3))
         logits = pooled[:, :0] if self.fc is None else self.fc(pooled)
         return ResNetOutput(features, pooled, logits)
+
+
+_IMAGES = ImageSpec(
+    size=224, mean=IMAGENET_MEAN, std=IMAGENET_STD, resampling="bilinear", crop="center", crop_fraction=0.875
+)
+
+
+def _variant(block: str, *depths: int) -> ModelEntry:
+    config = ResNetConfig.model_validate({"block": block, "depths": depths})
+    return ModelEntry(config, ResNet, _IMAGES, "He et al. 2015, Table 1")
+
+
+VARIANTS: dict[str, ModelEntry] = {
+    "resnet18": _variant("basic", 2, 2, 2, 2),
+    "resnet34": _variant("basic", 3, 4, 6, 3),
+    "resnet50": _variant("bottleneck", 3, 4, 6, 3),
+    "resnet101": _variant("bottleneck", 3, 4, 23, 3),
+    "resnet152": _variant("bottleneck", 3, 8, 36, 3),
+}

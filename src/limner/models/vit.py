@@ -15,8 +15,10 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from limner.config import Config
+from limner.models.entry import ModelEntry
 from limner.models.layers import DropPath, attend, init_transformer, split_heads
 from limner.models.resnet import BasicBlock, conv3x3, init_convolutions, stage
+from limner.shapes import ImageSpec
 
 
 class ViTConfig(Config):
@@ -234,3 +236,30 @@ class ViT(nn.Module):
         pooled = tokens[:, 0]
         logits = pooled[:, :0] if self.head is None else self.head(pooled)
         return ViTOutput(tokens, pooled, logits)
+
+
+_IMAGES = ImageSpec(size=224, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5), crop="center", crop_fraction=0.9)
+_PAPER = "Dosovitskiy et al. 2020, Table 1"
+_AUGREG = "Steiner et al. 2021, Table 2"
+
+
+def _variant(patch_size: int, width: int, depth: int, num_heads: int, paper: str = _PAPER) -> ModelEntry:
+    config = ViTConfig(
+        image_size=224,
+        patch_size=patch_size,
+        width=width,
+        depth=depth,
+        num_heads=num_heads,
+        mlp_dim=4 * width,
+        num_classes=1000,
+    )
+    return ModelEntry(config, ViT, _IMAGES, paper)
+
+
+VARIANTS: dict[str, ModelEntry] = {
+    "vit_ti16": _variant(16, 192, 12, 3, _AUGREG),
+    "vit_s16": _variant(16, 384, 12, 6, _AUGREG),
+    "vit_b16": _variant(16, 768, 12, 12),
+    "vit_b32": _variant(32, 768, 12, 12),
+    "vit_l16": _variant(16, 1024, 24, 16),
+}

@@ -1,0 +1,1 @@
+"""Checkpoints of other libraries: read, told apart, converted both ways, verified."""

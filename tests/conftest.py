@@ -2,14 +2,18 @@
 
 import os
 import socket
+import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
+import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 torch.set_num_threads(1)
 
@@ -39,6 +43,38 @@ def _cache_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def _private_cache(_cache_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Rasters and imported tables go to a folder of this test session."""
     monkeypatch.setenv("LIMNER_CACHE", str(_cache_folder))
+
+
+def _filled(key: str, shape: tuple[int, ...]) -> Tensor:
+    """The values that golden/README.md gives a tensor of the released BLIP code."""
+    if key.endswith("position_ids"):
+        return torch.arange(shape[-1])[None]
+    if key == "temp" or "queue" in key:
+        return torch.full(shape, 0.07)
+    noise = np.random.RandomState(zlib.crc32(key.encode())).standard_normal(shape)
+    norm = len(shape) == 1 and key.endswith("weight")
+    return torch.from_numpy((1 + 0.1 * noise if norm else 0.05 * noise).astype(np.float32))
+
+
+@pytest.fixture
+def released_blip() -> Callable[[str], tuple[dict[str, Tensor], dict[str, Tensor]]]:
+    """A function of a golden file's name: a checkpoint as BLIP's code saves it, and what that code tells."""
+
+    def load(name: str) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        arrays = np.load(Path(__file__).parent / "models" / "golden" / f"{name}.npz")
+        state = {
+            str(key): _filled(str(twin), tuple(int(n) for n in str(shape).split(",") if n))
+            for key, twin, shape in zip(arrays["keys"], arrays["twins"], arrays["shapes"], strict=True)
+        }
+        told = {
+            key: torch.from_numpy(arrays[key]) for key in arrays if key not in ("keys", "twins", "shapes")
+        }
+        for side, seed in (("pixels", 2), ("right", 3)):
+            noise = np.random.RandomState(seed).standard_normal((3, 3, 48, 48))
+            told[side] = torch.from_numpy(noise.astype(np.float32))
+        return state, told
+
+    return load
 
 
 @pytest.fixture(autouse=True)

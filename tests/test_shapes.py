@@ -16,7 +16,16 @@ def test_a_spec_survives_json():
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"size": 4}, {"size": 224, "crop_fraction": 0}, {"size": 224, "resampling": "area"}, {"side": 224}],
+    [
+        {"size": 4},
+        {"size": 224, "crop_fraction": 0},
+        {"size": 224, "resampling": "area"},
+        {"side": 224},
+        {"size": 224, "resize_px": 200},
+        {"size": 224, "crop_offset": "ceil"},
+        {"size": 224, "pad_colour": (0, 0, 256)},
+        {"size": 224, "std": (1.0, 0.0, 1.0)},
+    ],
 )
 def test_impossible_specs_are_refused(wrong: dict):
     with pytest.raises(ValidationError):
@@ -26,3 +35,10 @@ def test_impossible_specs_are_refused(wrong: dict):
 def test_a_spec_is_frozen():
     with pytest.raises(ValidationError, match="frozen"):
         ImageSpec(size=224).size = 384  # type: ignore[misc]
+
+
+def test_specs_saved_before_resize_px_was_there_mean_what_they_meant():
+    saved = {"size": 64, "mean": CLIP_MEAN, "std": CLIP_STD, "resampling": "bicubic", "crop": "squash"}
+    spec = ImageSpec.model_validate({**saved, "crop_fraction": 1.0})
+    assert spec == ImageSpec(size=64)
+    assert (spec.resize_px, spec.crop_offset, spec.pad_colour) == (None, "round", None)

@@ -10,6 +10,7 @@ from limner.cli import app
 from limner.errors import DataError
 
 VERBS = ("quickstart", "import", "caption", "search", "capfilt", "train", "report")
+VERBS += ("models", "inspect", "convert", "verify")
 HEAVY = ("torch", "numpy", "lance", "pyarrow", "pydantic", "rich", "matplotlib", "PIL")
 
 

@@ -37,6 +37,14 @@ THEIRS = {
 }
 
 
+def test_extras_are_written_and_not_read():
+    table = KeyMap((same("a", "b"),), extras={"ids": torch.arange(3)})
+    ours = {"a": torch.ones(2)}
+    assert torch.equal(write(ours, table)["ids"], torch.arange(3))
+    assert leftovers({"b"}, table) == leftovers({"b", "ids"}, table) == ([], [])
+    assert read(write(ours, table), table, "file").keys() == {"a"}
+
+
 def test_round_trip_is_bit_equal():
     ours = read(THEIRS, MAP, "file")
     assert ours["qkv"].shape == (6, 2)

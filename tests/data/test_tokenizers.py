@@ -1,6 +1,7 @@
 """WordPiece: determinism, round trips, truncation, questions; and BLIP's cleaning."""
 
 import pickle
+import re
 import subprocess
 import sys
 
@@ -9,6 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from limner.data.bert_vocabulary import BERT_UNCASED
 from limner.data.tokenizers import SPECIAL_TOKENS, WordPiece, clean_caption, clean_question
 from limner.errors import DataError
 
@@ -184,6 +186,88 @@ def test_ids_equal_transformers(tokenizer: WordPiece, tmp_path) -> None:
     peer = BertTokenizer(str(vocabulary), do_lower_case=True)
     for text in [*TEXTS, "Ünïcode wörds", "什么 cat", "unbelievable owlish buses"]:
         assert tokenizer.encode(text, 64) == peer(clean_caption(text))["input_ids"]
+
+
+@pytest.fixture(scope="module")
+def bert() -> WordPiece:
+    return WordPiece.from_vocabulary(cleaning="bert")
+
+
+@pytest.fixture(scope="module")
+def blip() -> WordPiece:
+    return WordPiece.from_vocabulary()
+
+
+def test_berts_vocabulary_with_blips_words(bert: WordPiece, blip: WordPiece) -> None:
+    for tokenizer in (bert, blip):
+        assert tokenizer.vocab_size == len(tokenizer.tokens) == 30_524
+        assert (tokenizer.pad_id, tokenizer.cls_id, tokenizer.sep_id) == (0, 101, 102)
+        assert (tokenizer.unk_id, tokenizer.mask_id) == (100, 103)
+        assert (tokenizer.dec_id, tokenizer.enc_id) == (30_522, 30_523)
+        assert tokenizer.encode("a picture of ") == [101, 1037, 3861, 1997, 102]
+        assert pickle.loads(pickle.dumps(tokenizer)).to_json() == tokenizer.to_json()
+
+
+def test_the_two_cleanings_differ_in_the_signs_blip_drops(bert: WordPiece, blip: WordPiece) -> None:
+    assert bert.decode(bert.encode("A dog. (Red)")) == "a dog . ( red )"
+    assert blip.decode(blip.encode("A dog. (Red)")) == "a dog red"
+    kept = "what, is it? a t-shirt's [x] & <y>"
+    assert bert.encode(kept) == blip.encode(kept)
+
+
+def test_a_spelt_special_token_counts_only_where_transformers_counts_it(
+    bert: WordPiece, blip: WordPiece
+) -> None:
+    assert bert.encode("a [SEP] b")[2] == bert.sep_id
+    assert blip.sep_id not in blip.encode("a [SEP] b")[1:-1]
+    assert bert.dec_id not in bert.encode("a [DEC] b")  # transformers does not know it
+
+
+def test_a_vocabulary_from_its_lines_or_a_folder(tmp_path, bert: WordPiece) -> None:
+    small = WordPiece.from_vocabulary([*SPECIAL_TOKENS, "a", "cat"])
+    assert (small.vocab_size, small.encode("A cat!")) == (9, [2, 7, 8, 3])
+    (tmp_path / "vocab.txt").write_text("\n".join(bert.tokens[:-2]), encoding="utf-8")
+    assert WordPiece.from_folder(tmp_path).to_json() == bert.to_json()
+    with pytest.raises(DataError, match="no folder"):
+        WordPiece.from_folder(tmp_path / "none")
+
+
+def pre_caption(text: str) -> str:
+    """BLIP's, without its cut by words; written from its definition."""
+    spaced = re.sub(r"\s{2,}", " ", re.sub(r"[.!\"()*#:;~]", " ", text.lower()))
+    return spaced.rstrip("\n").strip(" ")
+
+
+def compare(texts: list[str], bert: WordPiece, blip: WordPiece, peer) -> None:
+    assert bert._ids(texts, 10**6) == peer(texts)["input_ids"]
+    # Python's lower() knows the final sigma, BERT's own lower-casing does not
+    others = [text for text in texts if "Σ" not in text]
+    assert len(others) > 0.9 * len(texts)
+    assert blip._ids(others, 10**6) == peer([pre_caption(text) for text in others])["input_ids"]
+
+
+@pytest.mark.peer
+@pytest.mark.filterwarnings("ignore")
+def test_ids_of_berts_vocabulary_equal_transformers(
+    bert: WordPiece, blip: WordPiece, tricky_texts: list[str], tmp_path
+) -> None:
+    from transformers import BertTokenizer
+
+    compare(tricky_texts, bert, blip, BertTokenizer(str(BERT_UNCASED)))
+    BertTokenizer(str(BERT_UNCASED)).save_pretrained(tmp_path)
+    assert WordPiece.from_folder(tmp_path).to_json() == bert.to_json()
+
+
+@pytest.mark.slow
+@pytest.mark.peer
+@pytest.mark.filterwarnings("ignore")
+def test_ids_of_real_texts_equal_transformers(
+    bert: WordPiece, blip: WordPiece, real_texts: list[str]
+) -> None:
+    from transformers import BertTokenizer
+
+    assert len(real_texts) > 50_000
+    compare(real_texts, bert, blip, BertTokenizer(str(BERT_UNCASED)))
 
 
 @pytest.mark.parametrize(

@@ -52,6 +52,42 @@ def test_extreme_aspects_survive(width: int) -> None:
         assert to_u8(picture(width, 3), ImageSpec(size=16, crop=crop)).shape == (16, 16, 3)
 
 
+def test_resize_px_is_the_side_before_the_middle_is_cut() -> None:
+    image = picture(90, 70)
+    resized = image.resize((51, 40), Image.Resampling.BICUBIC)
+    spec = ImageSpec(size=32, crop="center", resize_px=40)
+    assert np.array_equal(to_u8(image, spec), np.asarray(resized)[4:36, 10:42])
+    squashed = np.asarray(image.resize((40, 40), Image.Resampling.BICUBIC))
+    assert np.array_equal(to_u8(image, ImageSpec(size=32, resize_px=40)), squashed[4:36, 4:36])
+
+
+def test_pad_with_a_longer_side_cuts_it_and_pads_the_other() -> None:
+    spec = ImageSpec(size=32, crop="pad", resize_px=40, pad_colour=(1, 2, 3))
+    pixels = to_u8(Image.new("RGB", (80, 20), (200, 200, 200)), spec)
+    assert (pixels[:11] == (1, 2, 3)).all()
+    assert (pixels[11:21] == 200).all()
+    assert (pixels[21:] == (1, 2, 3)).all()
+
+
+def test_where_the_middle_of_an_odd_margin_begins() -> None:
+    image = picture(35, 32)
+    for offset, left in (("round", 2), ("floor", 1)):
+        spec = ImageSpec(size=32, crop="center", crop_offset=offset)
+        assert np.array_equal(to_u8(image, spec), np.asarray(image)[:, left : left + 32])
+
+
+def test_a_thin_picture_is_cut_while_it_is_resized(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The whole would take gigabytes; only the rounding between two passes differs from cutting it after."""
+    spec = ImageSpec(size=32, crop="center", resampling="bilinear", crop_fraction=0.9)
+    for size in [(40, 900), (900, 40)]:
+        whole = to_u8(picture(*size), spec).astype(int)
+        monkeypatch.setattr("limner.data.transforms._MOST_PIXELS", 0)
+        assert np.abs(to_u8(picture(*size), spec).astype(int) - whole).max() <= 2
+        monkeypatch.undo()
+    line = to_u8(Image.new("RGB", (1, 2_000_000), (9, 8, 7)), ImageSpec(size=224, crop="center"))
+    assert (line == (9, 8, 7)).all()
+
+
 @pytest.mark.peer
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("size", [(90, 57), (57, 90), (64, 64), (33, 200)])

@@ -1,20 +1,26 @@
 """Small BLIPs, and transformers' own with the same random weights."""
 
-from collections.abc import Callable, Mapping
-from functools import reduce
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 from torch import Tensor, nn
 
+from limner.convert.blip import DIALECTS
+from limner.convert.dialect import Weights
+from limner.convert.keymap import read
+from limner.models import build
 from limner.models.bert import BertConfig
 from limner.models.blip import BLIP, BLIPConfig
+from limner.models.blip_vqa import BLIPVQA, BLIPVQAConfig
 from limner.models.vit import ViTConfig
 
 WIDTH, DEPTH, HEADS, MLP, WORDS = 32, 2, 2, 48, 40
 
 
-def _config(sharing: str = "all_but_self_attention", words: int = WORDS) -> BLIPConfig:
+def _values(words: int = WORDS) -> dict[str, object]:
     vision = ViTConfig(image_size=32, patch_size=8, width=WIDTH, depth=DEPTH, num_heads=HEADS, mlp_dim=MLP)
     text = BertConfig(
         vocab_size=words,
@@ -25,19 +31,8 @@ def _config(sharing: str = "all_but_self_attention", words: int = WORDS) -> BLIP
         max_positions=24,
         memory_width=WIDTH,
     )
-    return BLIPConfig.model_validate(
-        {
-            "vision": vision,
-            "text": text,
-            "embed_dim": 16,
-            "sharing": sharing,
-            "pad_id": 0,
-            "cls_id": 2,
-            "sep_id": 3,
-            "dec_id": 5,
-            "enc_id": 6,
-        }
-    )
+    ids = {"pad_id": 0, "cls_id": 2, "sep_id": 3, "dec_id": 5, "enc_id": 6}
+    return {"vision": vision, "text": text, **ids}
 
 
 @torch.no_grad()
@@ -54,65 +49,26 @@ def _stir(model: nn.Module) -> None:
 def small_blip() -> Callable[..., BLIP]:
     """A function that makes a small BLIP in eval mode, with stirred weights."""
 
-    def make(sharing: str = "all_but_self_attention", words: int = WORDS) -> BLIP:
-        model = BLIP(_config(sharing, words)).eval()
+    def make(
+        sharing: str = "all_but_self_attention",
+        words: int = WORDS,
+        heads: tuple[str, ...] = ("itc", "itm", "lm"),
+        num_classes: int = 0,
+    ) -> BLIP:
+        own = {"embed_dim": 16, "sharing": sharing, "heads": heads, "num_classes": num_classes}
+        model = BLIP(BLIPConfig.model_validate(_values(words) | own)).eval()
         _stir(model)
         return model
 
     return make
 
 
-VISION_KEYS = {
-    "embeddings.class_embedding": "cls_token",
-    "embeddings.position_embedding": "pos_embed",
-    "embeddings.patch_embedding": "patch_embed.proj",
-    "encoder.layers": "blocks",
-    "self_attn.qkv": "attn.qkv",
-    "self_attn.projection": "attn.proj",
-    "layer_norm": "norm",
-    "post_layernorm": "norm",
-}
-
-
-def _vision(theirs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {
-        reduce(lambda key, names: key.replace(*names), VISION_KEYS.items(), key): value
-        for key, value in theirs.items()
-    }
-
-
-def _text(theirs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    ours = {}
-    embeddings = {"words": "word_embeddings", "positions": "position_embeddings", "norm": "LayerNorm"}
-    for end in ("weight", "bias"):
-        for our, their in embeddings.items():
-            if f"embeddings.{their}.{end}" in theirs:
-                ours[f"embeddings.{our}.{end}"] = theirs[f"embeddings.{their}.{end}"]
-        for i in range(DEPTH):
-
-            def of(name: str, i: int = i, end: str = end) -> Tensor:
-                return theirs[f"encoder.layer.{i}.{name}.{end}"]
-
-            own, cross = "attention.self", "crossattention.self"
-            ours |= {
-                f"self_attention.{i}.qkv.{end}": torch.cat(
-                    [of(f"{own}.{p}") for p in ("query", "key", "value")]
-                ),
-                f"self_attention.{i}.out.{end}": of("attention.output.dense"),
-                f"self_attention.{i}.norm.{end}": of("attention.output.LayerNorm"),
-                f"cross_attention.{i}.query.{end}": of(f"{cross}.query"),
-                f"cross_attention.{i}.kv.{end}": torch.cat([of(f"{cross}.{p}") for p in ("key", "value")]),
-                f"cross_attention.{i}.out.{end}": of("crossattention.output.dense"),
-                f"cross_attention.{i}.norm.{end}": of("crossattention.output.LayerNorm"),
-                f"mlp.{i}.fc1.{end}": of("intermediate.dense"),
-                f"mlp.{i}.fc2.{end}": of("output.dense"),
-                f"mlp.{i}.norm.{end}": of("output.LayerNorm"),
-            }
-    return ours
-
-
-def _under(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
+@pytest.fixture
+def small_vqa() -> BLIPVQA:
+    """A small question answerer in eval mode, with stirred weights."""
+    model = BLIPVQA(BLIPVQAConfig.model_validate(_values())).eval()
+    _stir(model)
+    return model
 
 
 def _their_config() -> object:
@@ -130,41 +86,60 @@ def _their_config() -> object:
     return BlipConfig(text_config=text, vision_config=vision, image_text_hidden_size=16)
 
 
+def _same_weights(theirs: nn.Module) -> nn.Module:
+    """Our model with the weights of one of transformers', which are stirred first."""
+    _stir(theirs.eval())
+    sides = {"config.json": theirs.config.to_dict()}
+    sides["config.json"]["text_config"] |= {"cls_token_id": 2, "enc_token_id": 6}
+    weights = Weights(theirs.state_dict(), {}, sides, Path("theirs"), "", "safetensors")
+    (dialect,) = (line for line in DIALECTS if line.recognises(weights))
+    config = dialect.describe(weights).config
+    ours = build(config).eval()
+    ours.load_state_dict(read(weights.tensors, dialect.keymap(config), "theirs"))
+    return ours
+
+
 @pytest.fixture
 def captioners() -> tuple[BLIP, nn.Module]:
-    """Our BLIP and transformers' captioner with the same weights."""
+    """Our captioner and transformers' with the same weights."""
     from transformers import BlipForConditionalGeneration
 
-    theirs = BlipForConditionalGeneration(_their_config()).eval()
-    _stir(theirs)
-    state = theirs.state_dict()
-    head = _under(state, "text_decoder.cls.predictions.")
-    ours = BLIP(_config("all")).eval()
-    ours.vision.load_state_dict(_vision(_under(state, "vision_model.")))
-    ours.text_encoder.load_state_dict(_text(_under(state, "text_decoder.bert.")))
-    ours.lm_head.load_state_dict(
-        {
-            "bias": head["bias"],
-            "dense.weight": head["transform.dense.weight"],
-            "dense.bias": head["transform.dense.bias"],
-            "norm.weight": head["transform.LayerNorm.weight"],
-            "norm.bias": head["transform.LayerNorm.bias"],
-        }
-    )
-    return ours, theirs
+    theirs = BlipForConditionalGeneration(_their_config())
+    return _same_weights(theirs), theirs
 
 
 @pytest.fixture
 def matchers() -> tuple[BLIP, nn.Module]:
-    """Our BLIP and transformers' matcher with the same weights."""
+    """Our retrieval model and transformers' with the same weights."""
     from transformers import BlipForImageTextRetrieval
 
-    theirs = BlipForImageTextRetrieval(_their_config()).eval()
-    _stir(theirs)
-    state = theirs.state_dict()
-    ours = BLIP(_config("all")).eval()
-    ours.vision.load_state_dict(_vision(_under(state, "vision_model.")))
-    ours.text_encoder.load_state_dict(_text(_under(state, "text_encoder.")))
-    for name in ("vision_proj", "text_proj", "itm_head"):
-        ours.get_submodule(name).load_state_dict(_under(state, f"{name}."))
-    return ours, theirs
+    theirs = BlipForImageTextRetrieval(_their_config())
+    return _same_weights(theirs), theirs
+
+
+@pytest.fixture
+def answerers() -> tuple[BLIPVQA, nn.Module]:
+    """Our question answerer and transformers' with the same weights."""
+    from transformers import BlipForQuestionAnswering
+
+    theirs = BlipForQuestionAnswering(_their_config())
+    return _same_weights(theirs), theirs
+
+
+Released = Callable[[str], tuple[dict[str, Tensor], dict[str, Tensor]]]
+
+
+@pytest.fixture
+def released_model(released_blip: Released) -> Callable[[str], tuple[nn.Module, SimpleNamespace]]:
+    """A function of a golden file's name: our model of that checkpoint, and what the released code tells."""
+
+    def load(name: str) -> tuple[nn.Module, SimpleNamespace]:
+        tensors, told = released_blip(name)
+        weights = Weights(tensors, {}, {}, Path(name), "", "torch")
+        (dialect,) = (line for line in DIALECTS if line.recognises(weights))
+        config = dialect.describe(weights).config
+        ours = build(config).eval()
+        ours.load_state_dict(read(tensors, dialect.keymap(config), name))
+        return ours, SimpleNamespace(**told)
+
+    return load

@@ -71,6 +71,19 @@ def test_texts_of_one_picture_share_its_memory(bert: Bert) -> None:
     torch.testing.assert_close(bert.first(text, memory=memory), bert.first(text, memory=repeated))
 
 
+@pytest.mark.parametrize("texts", [1, 3])
+def test_masked_memory_is_not_read(bert: Bert, texts: int) -> None:
+    text, tokens = ids(2 * texts, 4), torch.randn(2, 5, 12)
+    mask = torch.arange(5) < torch.tensor([[3], [5]])
+    memory = bert.memory(tokens, mask)
+    changed = bert.memory(torch.where(mask[:, :, None], tokens, 9.0), mask)
+    assert torch.equal(bert(text, memory=memory), bert(text, memory=changed))
+    alone = bert(text[:texts], memory=bert.memory(tokens[:1, :3]))
+    torch.testing.assert_close(bert(text, memory=memory)[:texts], alone)
+    swapped = memory.rows(torch.tensor([1, 0]))
+    torch.testing.assert_close(bert(text.roll(texts, 0), memory=swapped)[texts:], alone)
+
+
 def test_memory_rows_reorder_pictures(bert: Bert) -> None:
     tokens, order = torch.randn(3, 5, 12), torch.tensor([2, 2, 0, 1])
     for ours, theirs in zip(

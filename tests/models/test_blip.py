@@ -1,12 +1,14 @@
 from collections.abc import Callable
+from types import SimpleNamespace
 
 import pytest
 import torch
 from pydantic import ValidationError
 from torch import Tensor, nn
 
+from limner.errors import ConfigError
 from limner.models import MODELS
-from limner.models.blip import BLIP, DECODER_OWN, BLIPConfig
+from limner.models.blip import BLIP, DECODER_OWN, BLIPConfig, with_heads
 
 TABLE_3 = {
     "all": 224_075_071,
@@ -15,6 +17,13 @@ TABLE_3 = {
     "none": 361_333_567,
 }
 MakeBLIP = Callable[..., BLIP]
+Released = Callable[[str], tuple[BLIP, SimpleNamespace]]
+PARTS_OF = {
+    ("lm",): {"vision", "text_decoder", "lm_head"},
+    ("itc",): {"vision", "text_encoder", "vision_proj", "text_proj", "temperature"},
+    ("itm",): {"vision", "text_encoder", "itm_head"},
+    (): {"vision", "classifier"},
+}
 
 
 @pytest.fixture
@@ -96,13 +105,121 @@ def test_temperature_starts_where_the_paper_starts(small_blip: MakeBLIP) -> None
 
 @pytest.mark.parametrize(
     ("change", "message"),
-    [({"enc_id": 40}, "special token 40"), ({"text": {"memory_width": 8}}, "memory_width 8")],
+    [
+        ({"enc_id": 40}, "special token 40"),
+        ({"text": {"memory_width": 8}}, "memory_width 8"),
+        ({"heads": ()}, "that is a ViT"),
+        ({"heads": ("mlm",)}, "heads"),
+        ({"vision": {"class_token": False, "pool": "gap"}}, "class_token is false"),
+    ],
 )
 def test_parts_that_do_not_fit_are_named(small_blip: MakeBLIP, change: dict, message: str) -> None:
     values = small_blip().config.model_dump()
-    values["text"] |= change.pop("text", {})
+    for tower in ("text", "vision"):
+        values[tower] |= change.get(tower, {})
+    change = {key: value for key, value in change.items() if key not in ("text", "vision")}
     with pytest.raises(ValidationError, match=message):
         BLIPConfig.model_validate(values | change)
+
+
+@pytest.mark.parametrize("heads", PARTS_OF)
+def test_parts_that_no_head_needs_do_not_exist(heads: tuple[str, ...], small_blip: MakeBLIP) -> None:
+    model = small_blip(heads=heads, num_classes=0 if heads else 5)
+    assert {key.split(".")[0] for key in model.state_dict()} == PARTS_OF[heads]
+
+
+def test_a_captioner_owns_its_whole_decoder(small_blip: MakeBLIP) -> None:
+    whole = small_blip("none")
+    captioner = small_blip("none", heads=("lm",))
+    sizes = [
+        {key: value.shape for key, value in model.text_decoder.state_dict().items()}
+        for model in (whole, captioner)
+    ]
+    assert sizes[0] == sizes[1]
+
+
+def test_heads_come_in_one_order(small_blip: MakeBLIP) -> None:
+    values = small_blip().config.model_dump() | {"heads": ("lm", "itm", "lm", "itc")}
+    assert BLIPConfig.model_validate(values) == small_blip().config
+
+
+@pytest.mark.parametrize(
+    ("heads", "method", "head"),
+    [
+        (("lm",), "embed_image", "itc"),
+        (("lm",), "embed_text", "itc"),
+        (("lm",), "encoder_memory", "itm"),
+        (("itc", "lm"), "match", "itm"),
+        (("itc", "itm"), "decoder_memory", "lm"),
+        (("itc", "itm"), "decode", "lm"),
+    ],
+)
+def test_an_absent_head_is_named(
+    heads: tuple[str, ...], method: str, head: str, small_blip: MakeBLIP
+) -> None:
+    model = small_blip(heads=heads)
+    with torch.no_grad():
+        tokens = model.encode_image(torch.randn(1, 3, 32, 32))
+    tower = model.text_decoder if "lm" in heads else model.text_encoder
+    given = {
+        "embed_image": (tokens,),
+        "embed_text": (torch.tensor([[2, 3]]),),
+        "encoder_memory": (tokens,),
+        "decoder_memory": (tokens,),
+    }.get(method, (tower.memory(tokens), torch.tensor([[2, 3]])))
+    with pytest.raises(
+        ConfigError, match=f"{method} with a BLIP whose heads are: {', '.join(heads)}"
+    ) as error:
+        getattr(model, method)(*given)
+    assert error.value.wanted == f'the head "{head}"'
+    assert MODELS[error.value.hint.split()[-3]].config.heads.count(head)
+
+
+def test_output_is_of_no_width_where_a_head_is_missing(
+    small_blip: MakeBLIP, pair: tuple[Tensor, Tensor, Tensor]
+) -> None:
+    captions = small_blip(heads=("lm",), num_classes=4)(*pair)
+    assert [tuple(part.shape) for part in captions] == [(3, 0), (3, 0), (3, 0), (3, 8, 40), (3, 4)]
+    matches = small_blip(heads=("itc", "itm"))(*pair)
+    assert [tuple(part.shape) for part in matches] == [(3, 16), (3, 16), (3, 2), (3, 8, 0), (3, 0)]
+
+
+@pytest.mark.parametrize("sharing", DECODER_OWN)
+@pytest.mark.parametrize("heads", [("lm",), ("itc", "itm"), ("itm", "lm")])
+def test_with_heads_keeps_the_numbers(
+    heads: tuple[str, ...], sharing: str, small_blip: MakeBLIP, pair: tuple[Tensor, Tensor, Tensor]
+) -> None:
+    model = small_blip(sharing)
+    model.temperature.data.fill_(0.2)
+    part = with_heads(model, heads)
+    for ours, whole in zip(part(*pair), model(*pair), strict=True):
+        assert ours.numel() == 0 or torch.equal(ours, whole)
+    assert part.config.heads == heads
+    assert not ("itc" in heads and part.temperature.item() != pytest.approx(0.2))
+    with torch.no_grad():
+        part.vision.cls_token.add_(1.0)
+    assert not torch.equal(part.vision.cls_token, model.vision.cls_token)
+
+
+def test_with_heads_cannot_invent_one(small_blip: MakeBLIP) -> None:
+    with pytest.raises(ConfigError, match="whose heads are: lm"):
+        with_heads(small_blip(heads=("lm",)), ("itm",))
+
+
+@pytest.mark.parametrize("name", ["pretrain", "caption", "retrieval"])
+def test_numbers_are_those_of_the_released_code(name: str, released_model: Released) -> None:
+    model, told = released_model(name)
+    with torch.no_grad():
+        tokens = model.encode_image(told.pixels)
+        output = model(told.pixels, told.ids, told.mask)._asdict()
+    torch.testing.assert_close(tokens[:, :3], told.tokens, atol=1e-5, rtol=1e-5)
+    heads = [key for key in output if hasattr(told, key)]
+    assert len(heads) == {"pretrain": 4, "caption": 1, "retrieval": 3}[name]
+    for key in heads:
+        got, want = output[key], getattr(told, key)
+        if key == "lm_logits":  # what stands at padding is never used
+            got, want = got[told.mask], want[told.mask]
+        torch.testing.assert_close(got, want, atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.peer
@@ -124,7 +241,7 @@ def test_matching_is_transformers(
 ) -> None:
     (ours, theirs), (pixels, ids, mask) = matchers, pair
     started = ids.clone()
-    started[:, 0] = 6
+    started[:, 0] = 6  # transformers leaves token 0 to the caller
     with torch.no_grad():
         want = theirs(pixel_values=pixels, input_ids=started, attention_mask=mask.long()).itm_score
         similarity = theirs(

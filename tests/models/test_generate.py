@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from limner.errors import ConfigError, ShapeError
 from limner.models.bert import CrossMemory
-from limner.models.blip import BLIP
+from limner.models.blip import BLIP, with_heads
 from limner.models.generate import Decoding, Generated, generate
 
 SEP = 3
@@ -54,6 +54,21 @@ def log_prob(model: BLIP, memory: CrossMemory, row: int, prompt: list[int], new:
 
 def with_sep(text: Generated, decoding: Decoding) -> list[int]:
     return text.ids if len(text.ids) == decoding.max_tokens else [*text.ids, SEP]
+
+
+@pytest.mark.parametrize("decoding", METHODS)
+def test_a_captioner_alone_writes_what_the_whole_model_does(writer: BLIP, decoding: Decoding) -> None:
+    memory, starts, seeds = look(writer, 3), prompts(3), torch.arange(3)
+    captioner = with_heads(writer, ("lm",))
+    assert not hasattr(captioner, "text_encoder")
+    whole = generate(writer, memory, starts, decoding, seeds)
+    assert generate(captioner, memory, starts, decoding, seeds) == whole
+
+
+def test_a_model_that_cannot_write_is_named(writer: BLIP, small_blip: MakeBLIP) -> None:
+    matcher = small_blip(heads=("itc", "itm"))
+    with pytest.raises(ConfigError, match="generate with a BLIP whose heads are: itc, itm"):
+        generate(matcher, look(writer, 1), prompts(1), Decoding())
 
 
 def test_greedy_takes_the_likeliest_token(writer: BLIP) -> None:

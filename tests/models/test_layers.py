@@ -4,7 +4,16 @@ import pytest
 import torch
 from torch import nn
 
-from limner.models.layers import DropPath, attend, init_transformer, split_heads
+from limner.models.layers import (
+    ACTIVATIONS,
+    MLP,
+    Attention,
+    Block,
+    DropPath,
+    attend,
+    init_transformer,
+    split_heads,
+)
 
 
 def test_split_heads_takes_parts_then_heads() -> None:
@@ -47,3 +56,66 @@ def test_init_transformer_leaves_norms_alone() -> None:
     assert abs(linear.weight.std().item() - 0.02) < 0.001
     assert not linear.bias.any()
     assert torch.equal(norm.weight, torch.ones(4))
+
+
+def test_activations_are_their_formulas_and_apart() -> None:
+    x = torch.linspace(-6, 6, 4001)
+    exact = x * 0.5 * (1 + torch.erf(x / math.sqrt(2)))
+    tanh = 0.5 * x * (1 + torch.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
+    want = {"gelu": exact, "gelu_tanh": tanh, "quick_gelu": x / (1 + torch.exp(-1.702 * x))}
+    assert want.keys() == ACTIVATIONS.keys()
+    for name, formula in want.items():
+        torch.testing.assert_close(ACTIVATIONS[name]()(x), formula, atol=2e-6, rtol=1e-5)
+    assert (exact - tanh).abs().max().item() == pytest.approx(4.7e-4, rel=0.02)
+    assert (exact - want["quick_gelu"]).abs().max().item() == pytest.approx(2.0e-2, rel=0.02)
+
+
+def test_mlp_uses_the_activation_it_is_told() -> None:
+    x = torch.randn(2, 3, 8)
+    for name, activation in ACTIVATIONS.items():
+        mlp = MLP(8, 12, name)
+        torch.testing.assert_close(mlp(x), mlp.fc2(activation()(mlp.fc1(x))))
+
+
+def test_causal_attention_looks_back_only() -> None:
+    x = torch.randn(1, 6, 8)
+    changed = x.clone()
+    changed[:, 4] += 1
+    for causal in (False, True):
+        attention = Attention(8, 2, causal=causal).eval()
+        moved = (attention(x) != attention(changed)).any(-1)[0].tolist()
+        assert moved == ([False] * 4 + [True] * 2 if causal else [True] * 6)
+
+
+def test_block_is_pre_norm_and_residual() -> None:
+    block = Block(8, 2, 12, 1e-5, "quick_gelu", causal=True).eval()
+    x = torch.randn(2, 5, 8)
+    middle = x + block.attn(block.norm1(x))
+    torch.testing.assert_close(block(x), middle + block.mlp(block.norm2(middle)))
+    assert (block.norm1.eps, block.norm2.eps, block.attn.causal) == (1e-5, 1e-5, True)
+    assert set(block.state_dict()) == {
+        f"{part}.{end}"
+        for part in ("norm1", "attn.qkv", "attn.proj", "norm2", "mlp.fc1", "mlp.fc2")
+        for end in ("weight", "bias")
+    }
+
+
+def test_heads_are_packed_as_in_google_s_kernels() -> None:
+    """Kernels (D, h, f) of queries, keys and values, flattened h-major and stacked in that order."""
+    width, heads, f = 12, 3, 4
+    model = Attention(width, heads)
+    q, k, v = (torch.randn(width, heads, f) for _ in range(3))
+    bias, out = torch.randn(3, heads, f), torch.randn(heads, f, width)
+    with torch.no_grad():
+        model.qkv.weight.copy_(torch.cat([part.flatten(1).T for part in (q, k, v)]))
+        model.qkv.bias.copy_(bias.flatten())
+        model.proj.weight.copy_(out.flatten(0, 1).T)
+        model.proj.bias.zero_()
+    x = torch.randn(2, 5, width)
+    query, key, value = (
+        torch.einsum("bnd,dhf->bhnf", x, part) + bias[number][:, None]
+        for number, part in enumerate((q, k, v))
+    )
+    weights = (query @ key.mT / math.sqrt(f)).softmax(-1)
+    want = torch.einsum("bhnf,hfd->bnd", weights @ value, out)
+    torch.testing.assert_close(model(x), want, atol=1e-4, rtol=1e-4)

@@ -15,12 +15,16 @@ from typer.core import TyperGroup
 import limner
 from limner.cli.capfilt import capfilt
 from limner.cli.caption import caption
+from limner.cli.convert import convert
 from limner.cli.import_table import import_table
+from limner.cli.inspect import inspect
+from limner.cli.models import models
 from limner.cli.quickstart import quickstart
 from limner.cli.report import report
 from limner.cli.search import search
 from limner.cli.terminal import STOPPED, Stopped, leave_on_ctrl_c, talk
 from limner.cli.train import train
+from limner.cli.verify import verify
 from limner.errors import LimnerError
 
 
@@ -80,6 +84,10 @@ app.command("search")(search)
 app.command("capfilt")(capfilt)
 app.command("train")(train)
 app.command("report")(report)
+app.command("models")(models)
+app.command("inspect")(inspect)
+app.command("convert")(convert)
+app.command("verify")(verify)
 
 
 def main() -> None:

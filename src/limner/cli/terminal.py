@@ -6,7 +6,8 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -19,8 +20,20 @@ Model = Annotated[
         "--model",
         "-m",
         envvar="LIMNER_MODEL",
-        help="limner_tiny, or the folder of a bundle or of a training run.",
+        help="limner_tiny, a folder or a weight file, hub:ORG/NAME, or a public name (openai:ViT-B/32).",
     ),
+]
+Activation = Annotated[
+    Literal["gelu", "quick_gelu", "gelu_tanh"] | None,
+    typer.Option(help="Of a CLIP whose file does not say it.", show_default=False),
+]
+Tokenizer = Annotated[
+    Path | None,
+    typer.Option(help="Tokenizer to use instead: a file or a folder.", show_default=False),
+]
+ImageSize = Annotated[
+    int | None,
+    typer.Option(min=8, help="Pixels a side, when not the model's own.", show_default=False),
 ]
 Json = Annotated[
     bool, typer.Option("--json", help="Print the result as JSON on stdout, and nothing else there.")
@@ -131,10 +144,16 @@ class Bar:
 
 
 def open_model(name: str) -> "Bundle":
-    """Load a bundle, and say what the default one cannot do."""
+    """Open a model, and say what the default one cannot do."""
     from limner import checkpoint
+    from limner.convert.opening import open_bundle
 
-    bundle = checkpoint.load(name)
+    bundle = open_bundle(name)
     if bundle.path == checkpoint.ASSETS / checkpoint.DEFAULT:
         talk(ONLY_EMOJI, colour=typer.colors.YELLOW)
     return bundle
+
+
+def options_of(activation: str | None) -> dict[str, Any] | None:
+    """What the user says of a file that does not say it itself."""
+    return {"activation": activation} if activation else None

@@ -29,7 +29,7 @@ def train(
     start: Annotated[
         str,
         typer.Option(
-            help="Bundle to go on from, instead of fresh weights.", metavar="MODEL", show_default=False
+            help="Model to go on from, instead of fresh weights.", metavar="MODEL", show_default=False
         ),
     ] = "",
     overrides: Annotated[

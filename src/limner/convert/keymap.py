@@ -38,11 +38,13 @@ class KeyMap(NamedTuple):
         droppable: regular expressions, matched whole, of keys that hold nothing of the model.
         fills: tensors of ours that the dialect never stores, such as `num_batches_tracked`; they may be
             present in `lines` too, for files that do store them.
+        extras: constants of theirs that are written besides, such as `position_ids`; not read.
     """
 
     lines: tuple[Line, ...]
     droppable: tuple[str, ...] = ()
     fills: Mapping[str, Tensor] = {}
+    extras: Mapping[str, Tensor] = {}
 
 
 def same(ours: str, theirs: str) -> Line:
@@ -103,7 +105,7 @@ def leftovers(keys: Iterable[str], keymap: KeyMap) -> tuple[list[str], list[str]
     Returns: keys the table wants and the file lacks; keys of the file the table has no place for.
     """
     present = set(keys)
-    named = {key for line in keymap.lines for key in line.theirs}
+    named = {key for line in keymap.lines for key in line.theirs} | keymap.extras.keys()
     wanted = {key for line in keymap.lines if line.ours not in keymap.fills for key in line.theirs}
     drop = re.compile("|".join(f"(?:{pattern})" for pattern in keymap.droppable) or r"(?!)")
     unused = {key for key in present - named if not drop.fullmatch(key)}
@@ -148,7 +150,7 @@ def write(ours: Mapping[str, Tensor], keymap: KeyMap) -> dict[str, Tensor]:
             f"{len(absent)} are absent {absent[:3]}",
             wanted="a format that can hold this model",
         )
-    theirs: dict[str, Tensor] = {}
+    theirs: dict[str, Tensor] = dict(keymap.extras)
     for key, tensor in ours.items():
         if key in lines:
             theirs.update(zip(lines[key].theirs, lines[key].write(tensor), strict=True))

@@ -1,4 +1,8 @@
-"""BERT's WordPiece with a vocabulary grown from one's own captions, and BLIP's text cleaning.
+"""BERT's WordPiece, with BERT's vocabulary or one grown from one's own captions, and BLIP's text cleaning.
+
+Two ways to clean are in use, and the same checkpoint meets both. `pre_caption` is what BLIP was trained on:
+`.!"()*#:;~` become spaces, then BERT's own lower-casing. `bert` is what transformers' processors do: BERT's
+alone, so "a dog." keeps its full stop as a word; a text that spells [SEP] gets that token.
 
 Source: Devlin et al. 2019 (WordPiece, greedy longest match); Wu et al. 2016 §4.1 (growing the vocabulary by
     merges); BLIP's `pre_caption` and `pre_question`. The `tokenizers` library does the matching, at any
@@ -15,7 +19,8 @@ import string
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
-from typing import Any, Final
+from pathlib import Path
+from typing import Any, Final, Literal
 
 import torch
 from jaxtyping import Bool, Int64
@@ -27,10 +32,12 @@ from tokenizers.pre_tokenizers import BertPreTokenizer
 from tokenizers.processors import BertProcessing
 from torch import Tensor
 
+from limner.data.bert_vocabulary import BERT_TOKENS, BERT_UNCASED, bert_ids
 from limner.errors import DataError
 
 SPECIAL_TOKENS: Final = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "[DEC]", "[ENC]")
 _STRIPPED: Final = '[.!"()*#:;~]'
+Cleaning = Literal["pre_caption", "bert"]
 _Pair = tuple[str, str]
 _LETTERS: Final = string.ascii_lowercase + string.digits
 _ALWAYS_KNOWN: Final = ("?", ",", "'", "-", *_LETTERS, *("##" + letter for letter in _LETTERS))
@@ -48,10 +55,10 @@ def clean_question(text: str, max_words: int = 50) -> str:
 
 
 class WordPiece:
-    """A tokenizer with BLIP's seven special tokens as its first seven ids.
+    """A tokenizer with BLIP's seven special tokens.
 
     Args:
-        tokenizer: from the `tokenizers` library; use `from_texts` or `from_json`.
+        tokenizer: from the `tokenizers` library; use `from_texts`, `from_vocabulary` or `from_json`.
     Raises: DataError when a special token is missing.
     """
 
@@ -86,6 +93,33 @@ class WordPiece:
         words = _count_words(texts)
         pieces = [*SPECIAL_TOKENS, *_grow(words, vocab_size - len(SPECIAL_TOKENS), min_count)]
         return cls(_build({piece: index for index, piece in enumerate(pieces)}))
+
+    @classmethod
+    def from_vocabulary(
+        cls, source: str | Path | Iterable[str] = BERT_UNCASED, cleaning: Cleaning = "pre_caption"
+    ) -> "WordPiece":
+        """Take BERT's vocabulary, with [DEC] and [ENC] after its last word unless it has them.
+
+        Args:
+            source: a vocab.txt or its lines; bert-base-uncased's, which BLIP uses, when not given.
+            cleaning: "pre_caption" as BLIP's own code, "bert" as transformers; neither counts words, a long
+                text is cut by tokens.
+        Raises: DataError when it is no vocabulary of an uncased BERT.
+        """
+        tokenizer = _build(bert_ids(source), cleaning)
+        if cleaning == "bert":
+            tokenizer.add_special_tokens(list(BERT_TOKENS))
+        return cls(tokenizer)
+
+    @classmethod
+    def from_folder(cls, folder: str | Path, cleaning: Cleaning = "bert") -> "WordPiece":
+        """Read tokenizer.json or vocab.txt in a folder that transformers wrote; see `from_vocabulary`.
+
+        Raises: DataError when neither is there, or it is another kind of tokenizer.
+        """
+        if not Path(folder).is_dir():
+            raise DataError(f"no folder {folder}", wanted="one with vocab.txt or tokenizer.json")
+        return cls.from_vocabulary(Path(folder), cleaning)
 
     @classmethod
     def from_json(cls, text: str) -> "WordPiece":
@@ -179,10 +213,10 @@ def _normalizer() -> NormalizerSequence:
     return NormalizerSequence([Replace(Regex(_STRIPPED), " "), BertNormalizer(lowercase=True)])
 
 
-def _build(vocabulary: dict[str, int]) -> Tokenizer:
+def _build(vocabulary: dict[str, int], cleaning: Cleaning = "pre_caption") -> Tokenizer:
     model = WordPieceModel(vocab=vocabulary, unk_token="[UNK]", max_input_chars_per_word=100)
     tokenizer = Tokenizer(model)
-    tokenizer.normalizer = _normalizer()
+    tokenizer.normalizer = _normalizer() if cleaning == "pre_caption" else BertNormalizer(lowercase=True)
     tokenizer.pre_tokenizer = BertPreTokenizer()
     tokenizer.post_processor = BertProcessing(("[SEP]", vocabulary["[SEP]"]), ("[CLS]", vocabulary["[CLS]"]))
     return tokenizer

@@ -16,6 +16,10 @@ from torch import Tensor
 
 from limner.shapes import ImageSpec
 
+_MOST_PIXELS: Final = 64_000_000  # of a resized picture before its middle is cut: 256 MB
+
+Box = tuple[int, int, int, int]
+
 _FILTERS: Final = {
     "nearest": Image.Resampling.NEAREST,
     "bilinear": Image.Resampling.BILINEAR,
@@ -25,46 +29,73 @@ _FILTERS: Final = {
 
 
 def to_u8(image: Image.Image, spec: ImageSpec) -> UInt8[np.ndarray, "y x 3"]:
-    """Resize and crop one RGB picture to the square the model reads.
+    """Resize one RGB picture and cut or pad it to the square the model reads.
 
     Args:
         image: RGB, upright; what `limner.data.intake` returns.
         spec: size, filter and crop that travel with the weights.
     Returns: (spec.size, spec.size, 3) u8 pixels, writable and contiguous.
     """
-    return np.array(_CROPS[spec.crop](image, spec))
+    sides = _SIDES[spec.crop](*image.size, spec)
+    box = _middle(sides, spec)
+    if sides[0] * sides[1] > _MOST_PIXELS:
+        middle = _resize_middle(image, sides, box, spec)
+    else:
+        resized = image if image.size == sides else image.resize(sides, _FILTERS[spec.resampling])
+        middle = resized if box == (0, 0, *sides) else resized.crop(box)
+    return np.array(_laid_on_square(middle, spec))
 
 
-def _squash(image: Image.Image, spec: ImageSpec) -> Image.Image:
-    return image.resize((spec.size, spec.size), _FILTERS[spec.resampling])
+def _squash(width: int, height: int, spec: ImageSpec) -> tuple[int, int]:
+    side = spec.resize_px or spec.size
+    return side, side
 
 
-def _center(image: Image.Image, spec: ImageSpec) -> Image.Image:
-    """As timm: short side to floor(size / crop_fraction), then the middle, rounded as torchvision does."""
-    short = math.floor(spec.size / spec.crop_fraction)
-    width, height = image.size
-    size = (short, int(short * height / width)) if width <= height else (int(short * width / height), short)
-    resized = image if image.size == size else image.resize(size, _FILTERS[spec.resampling])
-    left, top = (round((side - spec.size) / 2.0) for side in size)
-    return resized.crop((left, top, left + spec.size, top + spec.size))
+def _center(width: int, height: int, spec: ImageSpec) -> tuple[int, int]:
+    """As timm and torchvision: the short side exact, the long one rounded down."""
+    short = spec.resize_px or math.floor(spec.size / spec.crop_fraction)
+    return (short, int(short * height / width)) if width <= height else (int(short * width / height), short)
 
 
-def _pad(image: Image.Image, spec: ImageSpec) -> Image.Image:
-    """The whole picture, its long side filling the square, on the colour that normalises to zero."""
-    scale = spec.size / max(image.size)
-    width, height = (max(1, round(side * scale)) for side in image.size)
-    red, green, blue = (round(255 * value) for value in spec.mean)
-    square = Image.new("RGB", (spec.size, spec.size), (red, green, blue))
-    resized = image.resize((width, height), _FILTERS[spec.resampling])
-    square.paste(resized, ((spec.size - width) // 2, (spec.size - height) // 2))
-    return square
+def _pad(width: int, height: int, spec: ImageSpec) -> tuple[int, int]:
+    """The long side exact, the short one to the nearest pixel and at least one."""
+    ratio = max(width, height) / (spec.resize_px or spec.size)
+    return max(1, round(width / ratio)), max(1, round(height / ratio))
 
 
-_CROPS: Final[dict[str, Callable[[Image.Image, ImageSpec], Image.Image]]] = {
+_SIDES: Final[dict[str, Callable[[int, int, ImageSpec], tuple[int, int]]]] = {
     "squash": _squash,
     "center": _center,
     "pad": _pad,
 }
+
+
+def _middle(sides: tuple[int, int], spec: ImageSpec) -> Box:
+    """What is kept of a resized picture: all of a side that fits, the middle of one that does not."""
+    margins = [max(side - spec.size, 0) for side in sides]
+    left, top = (margin // 2 if spec.crop_offset == "floor" else round(margin / 2) for margin in margins)
+    return left, top, left + sides[0] - margins[0], top + sides[1] - margins[1]
+
+
+def _resize_middle(image: Image.Image, sides: tuple[int, int], box: Box, spec: ImageSpec) -> Image.Image:
+    """Resize only what is kept: a line of one by a million pixels would fill the memory."""
+    across, down = image.width / sides[0], image.height / sides[1]
+    source = (box[0] * across, box[1] * down, box[2] * across, box[3] * down)
+    return image.resize((box[2] - box[0], box[3] - box[1]), _FILTERS[spec.resampling], source)
+
+
+def _laid_on_square(image: Image.Image, spec: ImageSpec) -> Image.Image:
+    if image.size == (spec.size, spec.size):
+        return image
+    square = Image.new("RGB", (spec.size, spec.size), spec.pad_colour or _zero_colour(spec))
+    square.paste(image, ((spec.size - image.width) // 2, (spec.size - image.height) // 2))
+    return square
+
+
+def _zero_colour(spec: ImageSpec) -> tuple[int, int, int]:
+    """The colour that normalises to zero."""
+    red, green, blue = (round(255 * value) for value in spec.mean)
+    return red, green, blue
 
 
 def normalise(images: UInt8[Tensor, "b 3 y x"], spec: ImageSpec) -> Float[Tensor, "b 3 y x"]:

@@ -11,17 +11,38 @@ from torch import nn
 
 from limner.config import Config
 from limner.errors import ConfigError
-from limner.models import blip, resnet, vit
+from limner.models import (
+    axial,
+    blip_variants,
+    clip_variants,
+    cordonnier,
+    local_attention,
+    masked_patch,
+    resnet_variants,
+    vit_variants,
+)
+from limner.models.axial import AxialResNet, AxialResNetConfig, AxialViT, AxialViTConfig
 from limner.models.bert import Bert, BertConfig
 from limner.models.blip import BLIP, BLIPConfig
+from limner.models.blip_nlvr2 import BLIPNLVR2, BLIPNLVR2Config
+from limner.models.blip_vqa import BLIPVQA, BLIPVQAConfig
+from limner.models.clip import CLIP, CLIPConfig
+from limner.models.cordonnier import Cordonnier, CordonnierConfig
 from limner.models.entry import ModelEntry
+from limner.models.local_attention import LocalAttentionConfig, LocalAttentionNet
+from limner.models.masked_patch import MaskedPatch, MaskedPatchConfig
 from limner.models.resnet import ResNet, ResNetConfig
 from limner.models.vit import ViT, ViTConfig
 
 MODELS: dict[str, ModelEntry] = {
-    **resnet.VARIANTS,
-    **vit.VARIANTS,
-    **blip.VARIANTS,
+    **resnet_variants.VARIANTS,
+    **vit_variants.VARIANTS,
+    **masked_patch.VARIANTS,
+    **local_attention.VARIANTS,
+    **axial.VARIANTS,
+    **cordonnier.VARIANTS,
+    **clip_variants.VARIANTS,
+    **blip_variants.VARIANTS,
 }
 
 
@@ -35,8 +56,16 @@ class Architecture(NamedTuple):
 ARCHITECTURES: dict[str, Architecture] = {
     "resnet": Architecture(ResNetConfig, ResNet),
     "vit": Architecture(ViTConfig, ViT),
+    "masked_patch": Architecture(MaskedPatchConfig, MaskedPatch),
+    "local_attention": Architecture(LocalAttentionConfig, LocalAttentionNet),
+    "axial": Architecture(AxialResNetConfig, AxialResNet),
+    "axial_vit": Architecture(AxialViTConfig, AxialViT),
+    "cordonnier": Architecture(CordonnierConfig, Cordonnier),
+    "clip": Architecture(CLIPConfig, CLIP),
     "bert": Architecture(BertConfig, Bert),
     "blip": Architecture(BLIPConfig, BLIP),
+    "blip_vqa": Architecture(BLIPVQAConfig, BLIPVQA),
+    "blip_nlvr2": Architecture(BLIPNLVR2Config, BLIPNLVR2),
 }
 
 

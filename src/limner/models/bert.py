@@ -5,7 +5,7 @@ Implements: the post-norm text transformer, with a cross-attention to a picture 
     another, which is how BLIP's encoder and decoder share weights.
 Differs from the paper: no token types (BLIP has none); query, key and value of self-attention are one
     projection, as are key and value of cross-attention; masks exclude exactly, where BLIP adds −10000.
-Checked against: transformers `BlipTextModel` and `BlipTextLMHeadModel`.
+Checked against: transformers `BlipTextModel` and `BlipTextLMHeadModel`; arrays from BLIP's released code.
 """
 
 from collections.abc import Collection, Iterator
@@ -61,13 +61,16 @@ class CrossMemory(NamedTuple):
 
     Args:
         layers: keys beside values, one tensor a layer, one row a picture; s = 2 · h · f.
+        mask: True where a token is real; None when all are.
     """
 
     layers: tuple[Float[Tensor, "b n s"], ...]
+    mask: Bool[Tensor, "b n"] | None = None
 
     def rows(self, index: Int[Tensor, " r"]) -> "CrossMemory":
         """Return the memory of the pictures at `index`, in that order; a picture may be taken often."""
-        return CrossMemory(tuple(layer.index_select(0, index) for layer in self.layers))
+        layers = tuple(layer.index_select(0, index) for layer in self.layers)
+        return CrossMemory(layers, None if self.mask is None else self.mask.index_select(0, index))
 
     @property
     def num_rows(self) -> int:
@@ -176,11 +179,17 @@ class CrossAttention(nn.Module):
         self.norm = nn.LayerNorm(config.width, config.layer_norm_eps)
         self.dropout = nn.Dropout(config.dropout)
 
-    def forward(self, x: Float[Tensor, "b t d"], kv: Float[Tensor, "b n s"]) -> Float[Tensor, "b t d"]:
+    def forward(
+        self,
+        x: Float[Tensor, "b t d"],
+        kv: Float[Tensor, "b n s"],
+        mask: Bool[Tensor, "b 1 1 n"] | None = None,
+    ) -> Float[Tensor, "b t d"]:
         """Return `x` with what it reads in the picture, whose keys and values come from `self.kv`."""
         dropout = self.attention_dropout if self.training else 0.0
         (query,) = split_heads(self.query(x), 1, self.num_heads)
-        read = attend(query, *split_heads(kv, 2, self.num_heads), dropout=dropout)
+        key, value = split_heads(kv, 2, self.num_heads)
+        read = attend(query, key, value, mask, dropout=dropout)
         out: Tensor = self.norm(x + self.dropout(self.out(read)))
         return out
 
@@ -236,9 +245,11 @@ class Bert(nn.Module):
                 object.__setattr__(self, name, getattr(twin, name))  # past nn.Module, which would register it
         self.apply(partial(init_transformer, std=config.init_std))
 
-    def memory(self, image_tokens: Float[Tensor, "b n m"]) -> CrossMemory:
-        """Compute every layer's keys and values of a batch of pictures."""
-        return CrossMemory(tuple(cross.kv(image_tokens) for _, cross, _ in self._layers()))
+    def memory(
+        self, image_tokens: Float[Tensor, "b n m"], mask: Bool[Tensor, "b n"] | None = None
+    ) -> CrossMemory:
+        """Compute every layer's keys and values of a batch of pictures, or of texts with their mask."""
+        return CrossMemory(tuple(cross.kv(image_tokens) for _, cross, _ in self._layers()), mask)
 
     def forward(
         self,
@@ -305,10 +316,8 @@ class Bert(nn.Module):
                 wanted="as many texts for each picture, standing next to each other",
                 hint="memory.rows(index) repeats or reorders pictures",
             )
-        if start + ids.shape[1] > self.config.max_positions:
-            raise ShapeError(
-                f"a text of {start + ids.shape[1]} tokens", wanted=f"at most {self.config.max_positions}"
-            )
+        if (length := start + ids.shape[1]) > (most := self.config.max_positions):
+            raise ShapeError(f"a text of {length} tokens", wanted=f"at most {most}")
 
 
 def _part(name: str, config: BertConfig) -> nn.Module:
@@ -319,10 +328,11 @@ def _part(name: str, config: BertConfig) -> nn.Module:
     return nn.ModuleList(kind(config) for _ in range(config.depth))
 
 
-def _read(cross: CrossAttention, x: Tensor, memory: CrossMemory, layer: int) -> Tensor:
+def _read(cross: nn.Module, x: Tensor, memory: CrossMemory, layer: int) -> Tensor:
     """Let texts read their pictures; the texts of one are laid end to end, so that nothing is copied."""
     end_to_end = x.reshape(memory.num_rows, -1, x.shape[-1])
-    out: Tensor = cross(end_to_end, memory.layers[layer]).view_as(x)
+    mask = None if memory.mask is None else memory.mask[:, None, None, :]
+    out: Tensor = cross(end_to_end, memory.layers[layer], mask).view_as(x)
     return out
 
 

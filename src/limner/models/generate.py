@@ -20,6 +20,9 @@ from limner.config import Config
 from limner.errors import ConfigError, ShapeError
 from limner.models.bert import CrossMemory, SelfCache
 from limner.models.blip import BLIP
+from limner.models.blip_vqa import BLIPVQA
+
+Writer = BLIP | BLIPVQA
 
 
 class Decoding(Config):
@@ -64,7 +67,7 @@ class Generated(NamedTuple):
 
 @torch.no_grad()
 def generate(
-    model: BLIP,
+    model: Writer,
     memory: CrossMemory,
     prompt_ids: Int[Tensor, "b p"],
     decoding: Decoding,
@@ -74,13 +77,17 @@ def generate(
 
     Args:
         model: in eval mode.
-        memory: from `decoder_memory`; with g prompts a picture, rows i·g … i·g + g − 1 tell of picture i.
+        memory: from `decoder_memory`, or `question_memory` of a VQA model; with g prompts a picture, rows
+            i·g … i·g + g − 1 tell of picture i.
         prompt_ids: all of one length, without [SEP]; token 0 is replaced by [DEC].
         decoding: how to choose.
         seeds: one a row; only nucleus sampling needs them.
     Returns: one text a row.
-    Raises: ConfigError when nucleus sampling has no seeds; ShapeError when a text could outgrow positions.
+    Raises: ConfigError when the model cannot write, or nucleus sampling has no seeds; ShapeError when a text
+        could outgrow positions.
     """
+    if isinstance(model, BLIP):
+        model.require("lm", "generate")
     longest = prompt_ids.shape[1] + decoding.max_tokens - 1
     if longest > model.config.text.max_positions:
         raise ShapeError(
@@ -111,7 +118,7 @@ class _Writer:
         decoding: gives the most tokens and the penalties.
     """
 
-    def __init__(self, model: BLIP, memory: CrossMemory, prompt_ids: Tensor, decoding: Decoding) -> None:
+    def __init__(self, model: Writer, memory: CrossMemory, prompt_ids: Tensor, decoding: Decoding) -> None:
         self.model, self.memory, self.decoding = model, memory, decoding
         self.unread = prompt_ids.clone()
         self.unread[:, 0] = model.config.dec_id
@@ -156,7 +163,7 @@ class _Writer:
 
 
 def _one_by_one(
-    model: BLIP, memory: CrossMemory, prompt_ids: Tensor, decoding: Decoding, draws: Tensor | None
+    model: Writer, memory: CrossMemory, prompt_ids: Tensor, decoding: Decoding, draws: Tensor | None
 ) -> list[Generated]:
     """Choose one token a step: the likeliest, or by each row's draws."""
     writer = _Writer(model, memory, prompt_ids, decoding)
@@ -250,7 +257,7 @@ class _Row:
         return float(score / length**self.decoding.length_penalty)
 
 
-def _beam(model: BLIP, memory: CrossMemory, prompt_ids: Tensor, decoding: Decoding) -> list[Generated]:
+def _beam(model: Writer, memory: CrossMemory, prompt_ids: Tensor, decoding: Decoding) -> list[Generated]:
     """Keep the best `num_beams` texts of each row at every step."""
     device, sep_id = prompt_ids.device, model.config.sep_id
     writer = _Writer(model, memory, prompt_ids.repeat_interleave(decoding.num_beams, 0), decoding)

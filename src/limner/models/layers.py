@@ -1,4 +1,7 @@
-"""Parts that three papers use unchanged: heads, fused attention, stochastic depth, initial weights."""
+"""Parts that several papers use unchanged: attention, pre-norm block, stochastic depth, initial weights."""
+
+from collections.abc import Callable
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -15,8 +18,9 @@ def split_heads(x: Float[Tensor, "b n s"], parts: int, num_heads: int) -> tuple[
         num_heads: heads of each part.
     Returns: `parts` tensors "b h n f".
     """
-    batch, tokens, _ = x.shape
-    return x.view(batch, tokens, parts, num_heads, -1).permute(2, 0, 3, 1, 4).unbind(0)
+    batch, tokens, size = x.shape
+    head = size // (parts * num_heads)
+    return x.view(batch, tokens, parts, num_heads, head).permute(2, 0, 3, 1, 4).unbind(0)
 
 
 def attend(
@@ -47,6 +51,125 @@ def attend(
         return wide.to(query.dtype)
     heads = F.scaled_dot_product_attention(query, key, value, mask, dropout, is_causal=causal)
     return heads.transpose(1, 2).flatten(2)
+
+
+class QuickGELU(nn.Module):
+    """x · sigmoid(1.702 x), OpenAI's stand-in for GELU; up to .02 away from it."""
+
+    def forward(self, x: Float[Tensor, "*b d"]) -> Float[Tensor, "*b d"]:
+        """Return the activated values."""
+        return x * torch.sigmoid(1.702 * x)
+
+
+def gelu_tanh() -> nn.GELU:
+    """GELU by its tanh formula, as Google's code has it; up to 4.7e-4 away from the exact one."""
+    return nn.GELU(approximate="tanh")
+
+
+Activation = Literal["gelu", "gelu_tanh", "quick_gelu"]
+ACTIVATIONS: dict[Activation, Callable[[], nn.Module]] = {
+    "gelu": nn.GELU,
+    "gelu_tanh": gelu_tanh,
+    "quick_gelu": QuickGELU,
+}
+
+
+_WHOLE_VECTOR = 16  # fp32 numbers in the widest vector of a CPU
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention.
+
+    Args:
+        width: of a token.
+        num_heads: heads; divides `width`.
+        causal: a token sees itself and those before it.
+        dropout: probability of dropping an output, [0, 1); never on queries, keys and values.
+    """
+
+    def __init__(self, width: int, num_heads: int, *, causal: bool = False, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.num_heads, self.causal = num_heads, causal
+        self.qkv = nn.Linear(width, 3 * width)
+        self.proj = nn.Linear(width, width)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Float[Tensor, "b n d"]) -> Float[Tensor, "b n d"]:
+        """Return the attended tokens."""
+        tokens, packed = x.shape[1], self.qkv(x)
+        spare = -tokens % _WHOLE_VECTOR if self.causal else 0
+        if spare:  # a CPU adds up whole vectors of keys: so a token's bits do not hang on what follows it
+            packed = F.pad(packed, (0, 0, 0, spare))
+        seen = attend(*split_heads(packed, 3, self.num_heads), causal=self.causal)
+        out: Tensor = self.dropout(self.proj(seen[:, :tokens].contiguous()))
+        return out
+
+
+class MLP(nn.Module):
+    """Linear, activation, Linear, on each token alone.
+
+    Args:
+        width: of a token.
+        mlp_dim: hidden width.
+        activation: a key of `ACTIVATIONS`.
+        dropout: probability of dropping a hidden value or an output, [0, 1).
+    """
+
+    def __init__(
+        self, width: int, mlp_dim: int, activation: Activation = "gelu", *, dropout: float = 0.0
+    ) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(width, mlp_dim)
+        self.act = ACTIVATIONS[activation]()
+        self.fc2 = nn.Linear(mlp_dim, width)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Float[Tensor, "b n d"]) -> Float[Tensor, "b n d"]:
+        """Return the transformed tokens."""
+        hidden = self.dropout(self.act(self.fc1(x)))
+        out: Tensor = self.dropout(self.fc2(hidden))
+        return out
+
+
+class Block(nn.Module):
+    """Pre-norm attention and MLP, each added to its input.
+
+    Args:
+        width: of a token.
+        num_heads: heads of the attention; divides `width`.
+        mlp_dim: hidden width of the MLP.
+        layer_norm_eps: of both layer norms.
+        activation: a key of `ACTIVATIONS`.
+        drop_path: probability of dropping either branch, [0, 1).
+        causal: a token sees itself and those before it.
+        dropout: after each dense layer but the first of the attention, [0, 1).
+    Source: Dosovitskiy et al. 2020, equations 2 and 3; also the blocks of both towers of CLIP.
+    """
+
+    def __init__(
+        self,
+        width: int,
+        num_heads: int,
+        mlp_dim: int,
+        layer_norm_eps: float = 1e-6,
+        activation: Activation = "gelu",
+        drop_path: float = 0.0,
+        *,
+        causal: bool = False,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(width, layer_norm_eps)
+        self.attn: nn.Module = Attention(width, num_heads, causal=causal, dropout=dropout)
+        self.norm2 = nn.LayerNorm(width, layer_norm_eps)
+        self.mlp = MLP(width, mlp_dim, activation, dropout=dropout)
+        self.drop_path = DropPath(drop_path)
+
+    def forward(self, x: Float[Tensor, "b n d"]) -> Float[Tensor, "b n d"]:
+        """Return the tokens after both branches."""
+        x = x + self.drop_path(self.attn(self.norm1(x)))
+        x = x + self.drop_path(self.mlp(self.norm2(x)))
+        return x
 
 
 class DropPath(nn.Module):

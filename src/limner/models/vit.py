@@ -1,91 +1,45 @@
 """Dosovitskiy et al. 2020, An Image is Worth 16x16 Words (arXiv 2010.11929).
 
-Implements: the plain ViT of Table 1, and a hybrid (section 3.1) whose patches come from a residual stem.
-Differs from the paper: exact GELU, as timm and torchvision have it (the released JAX code has the tanh form);
-    the hybrid's stem is He's basic blocks with batch norm, for small pictures, not the paper's BiT stem.
-Checked against: timm `vit_{tiny,small,base}_patch{16,32}_224` (same keys) and torchvision `vit_b_16`.
+Implements: the ViT of Table 1; hybrids (section 3.1); the position embeddings of Table 8; class token or mean
+    of the patches (appendix D.3); the one-layer pre-training head; dropout where appendix B.1 puts it. Also
+    what its successors ask: DeiT's distillation token (Touvron et al. 2020, arXiv 2012.12877), CLIP's norm
+    before the blocks.
+Differs from the paper: exact GELU, as timm and torchvision have it (the released JAX code has the tanh form;
+    `activation` chooses). Beside the paper's BiT stem there is one of He's basic blocks for small pictures.
+Checked against: timm's plain, averaged, pre-normed, distilled and hybrid ViTs (same keys, same numbers) and
+    torchvision's `VisionTransformer`.
 """
 
+import copy
 from functools import partial
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
-from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from limner.config import Config
-from limner.models.entry import ModelEntry
-from limner.models.layers import DropPath, attend, init_transformer, split_heads
+from limner.errors import ShapeError
+from limner.models.bit import bit_stem
+from limner.models.layers import Block, init_transformer, split_heads
 from limner.models.resnet import BasicBlock, conv3x3, init_convolutions, stage
-from limner.shapes import ImageSpec
+from limner.models.vit_config import ViTConfig
 
-
-class ViTConfig(Config):
-    """Sizes of a vision transformer.
-
-    Args:
-        image_size: side of the square input, pixels.
-        patch_size: side of the square one token stands for, pixels; a stem's stride divides it.
-        width: of a token.
-        depth: transformer blocks.
-        num_heads: heads of each attention; divides `width`.
-        mlp_dim: hidden width of each MLP.
-        num_classes: outputs of the classifier; 0 for none.
-        stem: channels of the residual stages before the patches; empty for the plain ViT. The first
-            convolution and every stage after the first halve the resolution.
-        stem_blocks: blocks in each stage.
-        drop_path: probability of dropping a branch of the last block, rising from 0 at the first, [0, 1).
-        layer_norm_eps: of every layer norm.
-        init_std: of the truncated normal weights.
-    """
-
-    image_size: int = Field(ge=8)
-    patch_size: int = Field(ge=1)
-    width: int = Field(ge=1)
-    depth: int = Field(ge=1)
-    num_heads: int = Field(ge=1)
-    mlp_dim: int = Field(ge=1)
-    num_classes: int = Field(default=0, ge=0)
-    stem: tuple[int, ...] = ()
-    stem_blocks: int = Field(default=1, ge=1)
-    drop_path: float = Field(default=0.0, ge=0, lt=1)
-    layer_norm_eps: float = Field(default=1e-6, gt=0)
-    init_std: float = Field(default=0.02, gt=0)
-
-    @model_validator(mode="after")
-    def _sizes_divide(self) -> "ViTConfig":
-        for name, whole, part in (
-            ("width by num_heads", self.width, self.num_heads),
-            ("image_size by patch_size", self.image_size, self.patch_size),
-            ("patch_size by the stem's stride", self.patch_size, self.stem_stride),
-        ):
-            if whole % part:
-                raise ValueError(f"{name}: {whole} is not divisible by {part}")
-        return self
-
-    @property
-    def stem_stride(self) -> int:
-        """Pixels a side of one cell of the stem's map."""
-        return int(2 ** len(self.stem))
-
-    @property
-    def grid_size(self) -> int:
-        """Patches along one side."""
-        return self.image_size // self.patch_size
+__all__ = ["PatchEmbed", "RelativeAttention", "ResidualStem", "ViT", "ViTConfig", "ViTOutput", "new_head"]
 
 
 class ViTOutput(NamedTuple):
     """What a ViT tells of a picture.
 
     Args:
-        tokens: after the final layer norm; token 0 is the class token, then the patches row by row.
-        pooled: the class token.
-        logits: class scores; k = 0 without a classifier.
+        tokens: after the final layer norm (before any with `pool="gap_norm"`); the class token and the
+            distillation token where there are any, then the patches row by row.
+        pooled: the class token or the mean of the patches, after `pre_logits` where there is one.
+        logits: class scores, the mean of both heads of a distilled model; k = 0 without a classifier.
     """
 
     tokens: Float[Tensor, "b n d"]
-    pooled: Float[Tensor, "b d"]
+    pooled: Float[Tensor, "b r"]
     logits: Float[Tensor, "b k"]
 
 
@@ -118,7 +72,7 @@ class ResidualStem(nn.Module):
 
 
 class PatchEmbed(nn.Module):
-    """Cut pixels, or the stem's map, into squares and project each to a token.
+    """Cut pixels, or a stem's map, into squares and project each to a token.
 
     Args:
         config: sizes.
@@ -127,83 +81,85 @@ class PatchEmbed(nn.Module):
     def __init__(self, config: ViTConfig) -> None:
         super().__init__()
         self.stem = ResidualStem(config.stem, config.stem_blocks) if config.stem else None
+        self.backbone = (
+            None
+            if config.bit_stem is None
+            else bit_stem(config.bit_stem, config.bit_width, config.bit_epsilon)
+        )
         side = config.patch_size // config.stem_stride
-        channels = config.stem[-1] if config.stem else 3
-        self.proj = nn.Conv2d(channels, config.width, side, side)
+        self.proj = nn.Conv2d(config.stem_channels, config.width, side, side, bias=config.patch_bias)
 
     def forward(self, pixels: Float[Tensor, "b 3 y x"]) -> Float[Tensor, "b n d"]:
         """Return one token a patch, row by row."""
-        x = pixels if self.stem is None else self.stem(pixels)
-        grid: Tensor = self.proj(x)
+        stem = self.stem if self.backbone is None else self.backbone
+        grid: Tensor = self.proj(pixels if stem is None else stem(pixels))
         return grid.flatten(2).transpose(1, 2)
 
 
-class Attention(nn.Module):
-    """Multi-head self-attention over all tokens.
+class RelativeAttention(nn.Module):
+    """Self-attention that adds to each logit the query's product with an embedding of the offset to the key.
 
-    Args:
-        width: of a token.
-        num_heads: heads.
-    """
-
-    def __init__(self, width: int, num_heads: int) -> None:
-        super().__init__()
-        self.num_heads = num_heads
-        self.qkv = nn.Linear(width, 3 * width)
-        self.proj = nn.Linear(width, width)
-
-    def forward(self, x: Float[Tensor, "b n d"]) -> Float[Tensor, "b n d"]:
-        """Return the attended tokens."""
-        out: Tensor = self.proj(attend(*split_heads(self.qkv(x), 3, self.num_heads)))
-        return out
-
-
-class MLP(nn.Module):
-    """Linear, exact GELU, Linear, on each token alone.
-
-    Args:
-        width: of a token.
-        mlp_dim: hidden width.
-    """
-
-    def __init__(self, width: int, mlp_dim: int) -> None:
-        super().__init__()
-        self.fc1 = nn.Linear(width, mlp_dim)
-        self.act = nn.GELU()
-        self.fc2 = nn.Linear(mlp_dim, width)
-
-    def forward(self, x: Float[Tensor, "b n d"]) -> Float[Tensor, "b n d"]:
-        """Return the transformed tokens."""
-        out: Tensor = self.fc2(self.act(self.fc1(x)))
-        return out
-
-
-class Block(nn.Module):
-    """Pre-norm attention and MLP, each added to its input.
+    Patches are counted in reading order, so offsets go from 1 - patches to patches - 1. All heads share their
+    embeddings; pairs with a prefix token have none. Both products are divided by √f.
 
     Args:
         config: sizes.
-        drop_path: probability of dropping either branch.
-    Source: equations 2 and 3.
+    Source: appendix D.4, "Relative positional embeddings".
     """
 
-    def __init__(self, config: ViTConfig, drop_path: float) -> None:
+    def __init__(self, config: ViTConfig) -> None:
         super().__init__()
-        self.norm1 = nn.LayerNorm(config.width, config.layer_norm_eps)
-        self.attn = Attention(config.width, config.num_heads)
-        self.norm2 = nn.LayerNorm(config.width, config.layer_norm_eps)
-        self.mlp = MLP(config.width, config.mlp_dim)
-        self.drop_path = DropPath(drop_path)
+        self.num_heads, self.prefix = config.num_heads, config.prefix_tokens
+        self.qkv = nn.Linear(config.width, 3 * config.width)
+        self.proj = nn.Linear(config.width, config.width)
+        self.offsets = nn.Parameter(torch.zeros(2 * config.num_patches - 1, config.width // config.num_heads))
+        self.dropout = nn.Dropout(config.dropout)
+
+    def offset_logits(self, query: Float[Tensor, "b h n f"]) -> Float[Tensor, "b h n n"]:
+        """Return query i · embedding of offset i - j, 0 where i or j is a prefix token."""
+        patches = query.shape[2] - self.prefix
+        place = torch.arange(patches, device=query.device)
+        offset = (place[:, None] - place + patches - 1).expand(*query.shape[:2], -1, -1)
+        logits = (query[:, :, self.prefix :] @ self.offsets.to(query.dtype).T).gather(3, offset)
+        return F.pad(logits, (self.prefix, 0, self.prefix, 0))
 
     def forward(self, x: Float[Tensor, "b n d"]) -> Float[Tensor, "b n d"]:
-        """Return the tokens after both branches."""
-        x = x + self.drop_path(self.attn(self.norm1(x)))
-        x = x + self.drop_path(self.mlp(self.norm2(x)))
-        return x
+        """Return the attended tokens."""
+        query, key, value = split_heads(self.qkv(x), 3, self.num_heads)
+        bias = self.offset_logits(query) * query.shape[-1] ** -0.5
+        heads = F.scaled_dot_product_attention(query, key, value, bias)
+        out: Tensor = self.dropout(self.proj(heads.transpose(1, 2).flatten(2)))
+        return out
+
+
+class PreLogits(nn.Module):
+    """Linear and tanh: the hidden layer of the pre-training head, or the pooler of transformers.
+
+    Args:
+        width: of a token.
+        representation_dim: of the output.
+    """
+
+    def __init__(self, width: int, representation_dim: int) -> None:
+        super().__init__()
+        self.fc = nn.Linear(width, representation_dim)
+
+    def forward(self, x: Float[Tensor, "b d"]) -> Float[Tensor, "b r"]:
+        """Return the representation."""
+        return torch.tanh(self.fc(x))
+
+
+def _block(config: ViTConfig, number: int) -> Block:
+    rate = config.drop_path * number / max(config.depth - 1, 1)
+    sizes = (config.width, config.num_heads, config.mlp_dim, config.layer_norm_eps)
+    block = Block(*sizes, config.activation, rate, dropout=config.dropout)
+    if config.position == "relative":
+        block.attn = RelativeAttention(config)
+    return block
 
 
 class ViT(nn.Module):
-    """A vision transformer with a class token.
+    """A vision transformer.
 
     Args:
         config: sizes.
@@ -213,53 +169,126 @@ class ViT(nn.Module):
     def __init__(self, config: ViTConfig) -> None:
         super().__init__()
         self.config = config
+        width, layers = config.width, config.depth if config.position_at == "every" else 1
+        flat = config.prefix_tokens + config.num_patches if config.position == "1d" else 0
+        side = config.grid_size if config.position == "2d" else 0
         self.patch_embed = PatchEmbed(config)
-        self.cls_token = nn.Parameter(torch.zeros(1, 1, config.width))
-        self.pos_embed = nn.Parameter(torch.zeros(1, 1 + config.grid_size**2, config.width))
-        rates = [config.drop_path * i / max(config.depth - 1, 1) for i in range(config.depth)]
-        self.blocks = nn.Sequential(*(Block(config, rate) for rate in rates))
-        self.norm = nn.LayerNorm(config.width, config.layer_norm_eps)
-        self.head = nn.Linear(config.width, config.num_classes) if config.num_classes else None
-        self.apply(partial(init_transformer, std=config.init_std))
-        nn.init.trunc_normal_(self.pos_embed, std=config.init_std)
-        nn.init.trunc_normal_(self.cls_token, std=config.init_std)
+        self.cls_token = _table(1, 1, width) if config.class_token else None
+        self.dist_token = _table(1, 1, width) if config.distilled else None
+        self.pos_embed = _table(layers, flat, width) if flat else None
+        self.pos_embed_x = _table(layers, side, width // 2) if side else None
+        self.pos_embed_y = _table(layers, side, width // 2) if side else None
+        self.dropout = nn.Dropout(config.dropout)
+        eps, after = config.layer_norm_eps, config.pool == "gap_norm"
+        self.norm_pre = nn.LayerNorm(width, eps) if config.pre_norm else nn.Identity()
+        self.blocks = nn.Sequential(*(_block(config, number) for number in range(config.depth)))
+        self.norm = nn.Identity() if after else nn.LayerNorm(width, eps)
+        self.fc_norm = nn.LayerNorm(width, eps) if after else nn.Identity()
+        inner = config.representation_dim
+        self.pre_logits = PreLogits(width, inner) if inner else nn.Identity()
+        self.head = _head(config)
+        self.head_dist = _head(config) if config.distilled else None
+        self._init_weights()
+
+    def _init_weights(self) -> None:
+        std = self.config.init_std
+        self.apply(partial(init_transformer, std=std))
+        tables = (self.pos_embed, self.cls_token, self.dist_token, self.pos_embed_x, self.pos_embed_y)
+        offsets = [m.offsets for m in self.modules() if isinstance(m, RelativeAttention)]
+        for table in (*tables, *offsets):
+            if table is not None:
+                nn.init.trunc_normal_(table, std=std)
+
+    def positions(self) -> Float[Tensor, "l n d"] | None:
+        """Return what is added to the tokens, prefix tokens first; None when nothing is.
+
+        Returns: l is `depth` with `position_at="every"`, else 1; row by row, 0 for the prefix tokens of "2d".
+        """
+        if self.pos_embed_x is None or self.pos_embed_y is None:
+            return self.pos_embed
+        layers, side, half = self.pos_embed_x.shape
+        x = self.pos_embed_x[:, None].expand(layers, side, side, half)
+        y = self.pos_embed_y[:, :, None].expand(layers, side, side, half)
+        return F.pad(torch.cat([x, y], -1).flatten(1, 2), (0, 0, self.config.prefix_tokens, 0))
+
+    def encode(self, patches: Float[Tensor, "b p d"]) -> Float[Tensor, "b n d"]:
+        """Return the tokens of `ViTOutput` from embedded patches, row by row."""
+        prefix = [t.expand(len(patches), -1, -1) for t in (self.cls_token, self.dist_token) if t is not None]
+        x = torch.cat([*prefix, patches], 1) if prefix else patches
+        positions = self.positions()
+        if positions is None or self.config.position_at == "stem":
+            x = self.norm_pre(self.dropout(x if positions is None else x + positions))
+            x = self.blocks(x)
+        else:
+            x = self._encode_placing_often(x, positions)
+        tokens: Tensor = self.norm(x)
+        return tokens
+
+    def _encode_placing_often(self, x: Tensor, positions: Tensor) -> Tensor:
+        for number, block in enumerate(self.blocks):
+            x = x + positions[number % len(positions)]
+            x = block(x if number else self.norm_pre(self.dropout(x)))
+        return x
+
+    def pool(self, tokens: Float[Tensor, "b n d"]) -> Float[Tensor, "b r"]:
+        """Return one vector a picture from the tokens of `encode`."""
+        if self.config.pool == "token":
+            pooled = tokens[:, 0]
+        else:
+            pooled = self.fc_norm(tokens[:, self.config.prefix_tokens :].mean(1))
+        out: Tensor = self.pre_logits(pooled)
+        return out
 
     def forward(self, pixels: Float[Tensor, "b 3 y x"]) -> ViTOutput:
         """Read pictures.
 
         Args:
             pixels: `normed`, of the config's image size.
+        Raises: ShapeError when they have another size.
         """
-        patches = self.patch_embed(pixels)
-        x = torch.cat([self.cls_token.expand(len(patches), -1, -1), patches], dim=1) + self.pos_embed
-        tokens = self.norm(self.blocks(x))
-        pooled = tokens[:, 0]
+        side = self.config.image_size
+        if pixels.shape[-2:] != (side, side):
+            raise ShapeError(
+                f"pictures of {pixels.shape[-1]} by {pixels.shape[-2]} pixels",
+                wanted=f"{side} by {side}, the size this model's positions were made for",
+                hint="limner.models.positions.with_image_size(model, size, method) makes a model for another",
+            )
+        tokens = self.encode(self.patch_embed(pixels))
+        pooled = self.pool(tokens)
         logits = pooled[:, :0] if self.head is None else self.head(pooled)
+        if self.head_dist is not None:
+            logits = (logits + self.head_dist(tokens[:, 1])) / 2
         return ViTOutput(tokens, pooled, logits)
 
 
-_IMAGES = ImageSpec(size=224, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5), crop="center", crop_fraction=0.9)
-_PAPER = "Dosovitskiy et al. 2020, Table 1"
-_AUGREG = "Steiner et al. 2021, Table 2"
+def _table(*shape: int) -> nn.Parameter:
+    return nn.Parameter(torch.zeros(*shape))
 
 
-def _variant(patch_size: int, width: int, depth: int, num_heads: int, paper: str = _PAPER) -> ModelEntry:
-    config = ViTConfig(
-        image_size=224,
-        patch_size=patch_size,
-        width=width,
-        depth=depth,
-        num_heads=num_heads,
-        mlp_dim=4 * width,
-        num_classes=1000,
-    )
-    return ModelEntry(config, ViT, _IMAGES, paper)
+def _head(config: ViTConfig) -> nn.Linear | None:
+    width = config.representation_dim or config.width
+    return nn.Linear(width, config.num_classes) if config.num_classes else None
 
 
-VARIANTS: dict[str, ModelEntry] = {
-    "vit_ti16": _variant(16, 192, 12, 3, _AUGREG),
-    "vit_s16": _variant(16, 384, 12, 6, _AUGREG),
-    "vit_b16": _variant(16, 768, 12, 12),
-    "vit_b32": _variant(32, 768, 12, 12),
-    "vit_l16": _variant(16, 1024, 24, 16),
-}
+def new_head(model: ViT, num_classes: int) -> ViT:
+    """Copy a model, with a classifier of zeros in place of its own, as for fine-tuning.
+
+    Args:
+        model: left as it is.
+        num_classes: outputs of the new classifier; 0 for none.
+    Returns: a model whose first loss is exactly ln K; its `pre_logits` are gone, as is the old classifier.
+    Source: section 3.2, "we remove the whole pre-trained prediction head and attach a zero-initialized".
+    """
+    values = model.config.model_dump() | {"num_classes": num_classes, "representation_dim": 0}
+    twin = copy.deepcopy(model)
+    twin.config = ViTConfig.model_validate(values)
+    like = model.patch_embed.proj.weight
+    twin.pre_logits = nn.Identity()
+    twin.head = _head(twin.config)
+    twin.head_dist = _head(twin.config) if twin.config.distilled else None
+    for head in (twin.head, twin.head_dist):
+        if head is not None:
+            nn.init.zeros_(head.weight)
+            nn.init.zeros_(head.bias)
+            head.to(like)
+    return twin

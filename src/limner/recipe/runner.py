@@ -11,8 +11,9 @@ import torch
 from torch import nn
 
 import limner
-from limner.checkpoint import Bundle, bundle_digest, load, save_bundle
+from limner.checkpoint import Bundle, save_bundle
 from limner.config import Config, build, to_toml
+from limner.convert.opening import digest_of, open_bundle
 from limner.data.loader import Loader
 from limner.data.rows import Mixture
 from limner.data.table import Table
@@ -126,7 +127,7 @@ def resolve(recipe: Recipe) -> Recipe:
     """
     model, sources = recipe.model, tuple(map(_pinned, recipe.data.sources))
     if model.start:
-        found = bundle_digest(model.start)
+        found = digest_of(model.start)
         if model.start_digest not in ("", found):
             raise ConfigError(
                 f"model.start {model.start} has the weights {found}",
@@ -147,10 +148,10 @@ def _pinned(source: Source) -> Source:
 def compose(recipe: Recipe, report: Report = silent) -> Composed:
     """Make the objects a recipe speaks of. Seeds torch."""
     torch.manual_seed(recipe.train.seed)
-    start = load(recipe.model.start) if recipe.model.start else None
-    tokenizer = start.tokenizer if start else _grow_tokenizer(recipe, report)
+    start = open_bundle(recipe.model.start) if recipe.model.start else None
+    tokenizer = start.blip()[1] if start else _grow_tokenizer(recipe, report)
     name, spec, config, model = _model(recipe, start, tokenizer)
-    if not isinstance(model, BLIP) or tokenizer is None:
+    if not isinstance(model, BLIP):
         raise ConfigError(f"model.name = {name!r}", wanted="a BLIP", hint='--set model.name="limner_tiny"')
     settings = recipe.train
     parts = [(source.rows(spec, settings.seed), source.weight) for source in recipe.data.sources]
@@ -190,7 +191,7 @@ def _grow_tokenizer(recipe: Recipe, report: Report) -> WordPiece:
 
 
 def _model(
-    recipe: Recipe, start: Bundle | None, tokenizer: WordPiece | None
+    recipe: Recipe, start: Bundle | None, tokenizer: WordPiece
 ) -> tuple[str, ImageSpec, Config, nn.Module]:
     """Name, preprocessing, config and module of the model to train."""
     if start is not None:
@@ -198,7 +199,7 @@ def _model(
         return start.name, start.image_spec, config, start.model
     found = entry(recipe.model.name)
     values = _merged(found.config.model_dump(), recipe.model.settings)
-    if isinstance(found.config, BLIPConfig) and tokenizer is not None:
+    if isinstance(found.config, BLIPConfig):
         values["text"]["vocab_size"] = tokenizer.vocab_size
         values |= {
             f"{token}_id": getattr(tokenizer, f"{token}_id") for token in ("pad", "cls", "sep", "dec", "enc")

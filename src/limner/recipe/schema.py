@@ -20,7 +20,8 @@ class ModelSettings(Config):
 
     Args:
         name: key of `MODELS`.
-        start: bundle to go on from with its tokenizer and sizes, "limner_tiny" or a folder; "" starts afresh.
+        start: model to go on from with its tokenizer and sizes, "limner_tiny", a folder, a weight file of a
+            BLIP or a name of the hub; "" starts afresh.
         start_digest: of that bundle's weights; filled in when the run starts, and checked if it is given.
         settings: sizes that differ from those of `MODELS`, nested as the model's config is.
     """

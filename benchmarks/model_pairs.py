@@ -182,7 +182,7 @@ CASES = (
                 "torchvision_cl", lambda: _torchvision("resnet50"), _call, "torchvision", channels_last=True
             ),
         ),
-        pictures(8, 224),
+        pictures(4, 224),
     ),
     Case(
         "vit_b16",
@@ -193,7 +193,7 @@ CASES = (
             Side("torchvision", lambda: _torchvision("vit_b_16"), _call, "torchvision"),
             Side("transformers", _hf_vit, _logits, "hf"),
         ),
-        pictures(4, 224),
+        pictures(2, 224),
     ),
     Case(
         "clip_image",
@@ -213,7 +213,7 @@ CASES = (
                 "hf",
             ),
         ),
-        pictures(8, 224),
+        pictures(4, 224),
     ),
     Case(
         "clip_rn50",
@@ -227,7 +227,7 @@ CASES = (
                 "open_clip",
             ),
         ),
-        pictures(8, 224),
+        pictures(4, 224),
     ),
     Case(
         "clip_text",
@@ -254,6 +254,6 @@ CASES = (
         "blip_base_caption",
         _ours("blip_base_caption", _write),
         (Side("transformers", _hf_blip, _hf_write, "hf"),),
-        lambda: about(2, 384),
+        lambda: about(1, 384),
     ),
 )

@@ -18,6 +18,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -147,6 +148,7 @@ def measure(case: Case, peer: Side, mode: str, dtype: str, device: str, rounds: 
     )
 
 
+@cache
 def peak_memory(case: Case, side: str, mode: str, dtype: str, device: str) -> float:
     """Peak of a fresh process, MB."""
     command = [sys.executable, __file__, "--alone", case.name, side, mode, dtype, "--device", device]

@@ -6,6 +6,7 @@ from safetensors.torch import load_file
 
 from limner.checkpoint import save_bundle
 from limner.models import build
+from limner.models.blip import BLIPConfig
 from limner.models.vit_config import ViTConfig
 from limner.shapes import ImageSpec
 
@@ -71,11 +72,29 @@ def test_ctrl_c_leaves_nothing(limner, vit, monkeypatch, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["vit"]
 
 
-def test_a_model_of_another_library_works_where_limners_own_does(limner, model_folder, tmp_path, photos):
-    """Weights that a user only has as a file caption pictures, once they are a bundle or by themselves."""
-    assert limner("convert", model_folder, tmp_path / "copy").exit_code == 0
-    told = json.loads(limner("caption", photos / "p0.png", "--model", tmp_path / "copy", "--json").stdout)
-    assert told[0]["problem"] is None
-    refused = limner("caption", photos / "p0.png", "--model", tmp_path / "nowhere.pth")
+@pytest.mark.parametrize("heads", [("lm",), ("itc", "itm")])
+def test_a_pickle_of_blips_authors_works_where_limners_own_models_do(limner, tmp_path, photos, heads):
+    vision = {"image_size": 32, "patch_size": 16, "width": 64, "depth": 1, "num_heads": 1, "mlp_dim": 64}
+    text = {"vocab_size": 30524, "width": 64, "depth": 1, "num_heads": 1, "mlp_dim": 64, "memory_width": 64}
+    config = BLIPConfig.model_validate({"vision": vision, "text": text, "heads": heads})
+    own = save_bundle(tmp_path / "own", build(config), "", config, ImageSpec(size=32))
+    assert limner("convert", own, tmp_path / "there", "--to", "salesforce").exit_code == 0
+    path = tmp_path / "model_base_mine.pth"
+    torch.save({"model": load_file(tmp_path / "there" / "model.safetensors"), "epoch": 3}, path)
+    (photos / "more" / "cut.png").unlink()
+    if heads == ("lm",):
+        told = json.loads(limner("caption", photos / "p0.png", "--model", path, "--json").stdout)
+        assert told[0]["problem"] is None
+    else:
+        found = limner("search", "an owl", "--data", photos, "--model", path, "-k", "2", "--json")
+        assert len(json.loads(found.stdout)) == 2
+
+
+def test_a_model_that_is_not_there_or_of_another_kind_is_told(limner, vit, photos):
+    refused = limner("caption", photos / "p0.png", "--model", "nowhere.pth")
     assert refused.exit_code == 2
-    assert "does not exist" in refused.stderr
+    assert "'nowhere.pth' does not exist" in refused.stderr
+    refused = limner("caption", photos / "p0.png", "--model", vit)
+    assert refused.exit_code == 2
+    assert "is a vit, which does not read pictures and texts together" in refused.stderr
+    assert "--model limner_tiny" in refused.stderr

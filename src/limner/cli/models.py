@@ -14,7 +14,8 @@ def models(
 ) -> None:
     """List the models limner can build.
 
-    With exact parameters, GMACs of one picture, input size and their names in other libraries. Weights are named apart: limner inspect says what a file holds.
+    With exact parameters, GMACs of one picture, input size and their names in other libraries. Weights are
+    named apart: limner inspect says what a file holds.
     """
     from limner.models import names
 

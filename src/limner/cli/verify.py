@@ -219,7 +219,8 @@ def _short(text: str) -> str:
 
 def _print_scores(model: str, expected: "Sequence[Expected]", measured: Measured | None) -> None:
     for score in expected:
-        typer.echo(f"known: {score.measure} {score.value:g} ({score.protocol}; {score.source})")
+        unit = "" if "CIDEr" in score.measure else " %"
+        typer.echo(f"known: {score.measure} {score.value:g}{unit} ({score.protocol}; {score.source})")
     if measured:
         typer.echo(
             f"measured: top-1 {measured.top1:.2f} %, {measured.right:,} of {measured.rows:,} ({measured.how})"

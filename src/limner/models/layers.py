@@ -44,7 +44,8 @@ def attend(
     Returns: d = h · f.
     Source: Vaswani et al. 2017, equation 1.
     """
-    if query.device.type == "cpu" and query.dtype is not torch.float32:
+    learning = torch.is_grad_enabled() and any(part.requires_grad for part in (query, key, value))
+    if learning and query.device.type == "cpu" and query.dtype is not torch.float32:
         # The gradient of torch's bfloat16 kernel is ten times slower than that of the fp32 kernel on CPU.
         with torch.autocast("cpu", enabled=False):
             wide = attend(query.float(), key.float(), value.float(), mask, causal=causal, dropout=dropout)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from limner.capfilt.caption import caption_images, caption_pictures, row_seed
@@ -66,6 +67,19 @@ def test_the_prompt_is_gone_on_from_and_not_returned(bundle: Bundle, images: lis
     assert prompted != plain
     assert max(len(found[0].text) for found in prompted) < 200
     assert not all(found[0].text.startswith("a red") for found in prompted)
+
+
+@pytest.mark.parametrize("prompt", ["", "A Red"])
+def test_trap_58_a_caption_of_no_words_is_empty(
+    make_bundle: Callable[..., Bundle], images: list[np.ndarray], prompt: str
+) -> None:
+    """The released code cuts off as many letters as the prompt has; here the prompt never was in it."""
+    mute = make_bundle(2)
+    with torch.no_grad():
+        mute.model.lm_head.bias[mute.tokenizer.sep_id] += 1000
+    greedy = Decoding(method="greedy", min_tokens=0, max_tokens=6)
+    found = caption_images(mute, images, ["k"] * 7, greedy, prompt=prompt)
+    assert [caption.text for row in found for caption in row] == [""] * 7
 
 
 def test_many_captions_must_be_drawn(bundle: Bundle, images: list[np.ndarray]) -> None:

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from limner.errors import ConfigError
 from limner.models import MODELS
+from limner.models.bert import PARTS
 from limner.models.blip import BLIP, DECODER_OWN, BLIPConfig, with_heads
 
 TABLE_3 = {
@@ -60,6 +61,16 @@ def test_start_tokens_replace_token_0(small_blip: MakeBLIP, pair: tuple[Tensor, 
     assert [given[:, 0].unique().tolist() for given in seen] == [[6], [5], [2]]
     assert all(torch.equal(given[:, 1:], ids[:, 1:]) for given in seen)
     assert ids[:, 0].tolist() == [2, 2, 2]
+
+
+def test_trap_44_only_self_attention_is_the_decoders_own(small_blip: MakeBLIP) -> None:
+    """By address, since both of the middle sharings have 252,441,919 parameters."""
+    model = small_blip()
+    parts = [getattr(model.text_decoder, name) for name in PARTS]
+    read = {parameter.data_ptr() for part in parts for parameter in part.parameters()}
+    encoder = {name: parameter.data_ptr() for name, parameter in model.text_encoder.named_parameters()}
+    shared = {name for name, address in encoder.items() if address in read}
+    assert shared == {name for name in encoder if not name.startswith("self_attention.")}
 
 
 @pytest.mark.parametrize("sharing", DECODER_OWN)

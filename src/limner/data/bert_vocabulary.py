@@ -4,11 +4,11 @@ Source: Devlin et al. 2018 (bert-base-uncased's vocab.txt, 30,522 words); BLIP's
     [DEC] (30522) and then [ENC] (30523).
 """
 
-import json
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
+from limner.data.vocabulary_files import read_json, read_text
 from limner.errors import DataError
 
 BERT_UNCASED: Final = Path(__file__).resolve().parents[1] / "assets" / "vocabularies" / "bert_uncased.txt"
@@ -30,7 +30,7 @@ def bert_ids(source: str | Path | Iterable[str]) -> dict[str, int]:
     elif Path(source).is_dir():
         ids = _of_folder(Path(source))
     else:
-        ids = _numbered(_text(Path(source)).split("\n"))
+        ids = _numbered(read_text(Path(source)).split("\n"))
     if missing := [token for token in BERT_TOKENS if token not in ids]:
         raise DataError(
             f"a vocabulary of {len(ids)} words without {missing[0]}", wanted="BERT's, one word a line"
@@ -52,13 +52,15 @@ def _of_folder(folder: Path) -> dict[str, int]:
         return _of_json(folder / "tokenizer.json")
     if not (folder / "vocab.txt").is_file():
         raise DataError(f"no tokenizer in {folder}", wanted="vocab.txt or tokenizer.json")
-    options = _json(folder / "tokenizer_config.json") if (folder / "tokenizer_config.json").is_file() else {}
+    options = (
+        read_json(folder / "tokenizer_config.json") if (folder / "tokenizer_config.json").is_file() else {}
+    )
     _refuse_cased(folder, options.get("do_lower_case", True))
-    return _numbered(_text(folder / "vocab.txt").split("\n"))
+    return _numbered(read_text(folder / "vocab.txt").split("\n"))
 
 
 def _of_json(path: Path) -> dict[str, int]:
-    facts = _json(path)
+    facts = read_json(path)
     model = facts.get("model") or {}
     if not isinstance(model.get("vocab"), dict) or model.get("continuing_subword_prefix", "##") != "##":
         raise DataError(f"{path} holds a {model.get('type')!r} tokenizer", wanted="BERT's WordPiece")
@@ -71,20 +73,3 @@ def _of_json(path: Path) -> dict[str, int]:
 def _refuse_cased(path: Path, lower: bool) -> None:
     if not lower:
         raise DataError(f"{path} keeps capital letters", wanted="the tokenizer of an uncased BERT")
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        values = json.loads(_text(path))
-    except ValueError as error:
-        raise DataError(f"{path} is no JSON: {error}", wanted="a file that transformers wrote") from error
-    if not isinstance(values, dict):
-        raise DataError(f"{path} holds no JSON object", wanted="a file that transformers wrote")
-    return values
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path} cannot be read: {error}", wanted="a vocabulary in UTF-8") from error

@@ -4,12 +4,12 @@ Source: CLIP's bpe_simple_vocab_16e6.txt.gz (merges by line, the ids follow from
     vocab.json and merges.txt, and tokenizer.json with the merges as text (old) or as pairs (new).
 """
 
-import gzip
 import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from limner.data.vocabulary_files import read_json, read_text
 from limner.errors import DataError
 
 CONTEXT: Final = 77
@@ -50,7 +50,7 @@ def vocabulary_from_merges(
     Raises: DataError when the file cannot be read, or a line is no merge.
     """
     room = max(vocab_size - 2 * 256 - len(special), 0)
-    merges = _merges(source if isinstance(source, str) and "\n" in source else _text(Path(source)))[:room]
+    merges = _merges(source if isinstance(source, str) and "\n" in source else read_text(Path(source)))[:room]
     letters = byte_letters()
     tokens = [*letters, *(letter + "</w>" for letter in letters)]
     tokens += [left + right for left, right in merges] + list(special)
@@ -63,11 +63,13 @@ def vocabulary_from_folder(folder: str | Path) -> Vocabulary:
     Raises: DataError when they are missing, or hold another kind of tokenizer.
     """
     folder = Path(folder)
-    options = _json(folder / "tokenizer_config.json") if (folder / "tokenizer_config.json").is_file() else {}
+    options = (
+        read_json(folder / "tokenizer_config.json") if (folder / "tokenizer_config.json").is_file() else {}
+    )
     if (folder / "tokenizer.json").is_file():
-        ids, merges = _tokenizer_json(_json(folder / "tokenizer.json"))
+        ids, merges = _tokenizer_json(read_json(folder / "tokenizer.json"))
     elif (folder / "vocab.json").is_file() and (folder / "merges.txt").is_file():
-        ids, merges = _json(folder / "vocab.json"), _merges(_text(folder / "merges.txt"))
+        ids, merges = read_json(folder / "vocab.json"), _merges(read_text(folder / "merges.txt"))
     else:
         raise DataError(f"no tokenizer in {folder}", wanted="tokenizer.json, or vocab.json and merges.txt")
     pad, length = options.get("pad_token"), options.get("model_max_length")
@@ -105,21 +107,3 @@ def _tokenizer_json(facts: dict[str, Any]) -> tuple[dict[str, int], list[tuple[s
     ids.update({token["content"]: token["id"] for token in facts.get("added_tokens", ())})
     pairs = [tuple(merge.split() if isinstance(merge, str) else merge) for merge in model["merges"]]
     return ids, [(left, right) for left, right in pairs]
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        values = json.loads(_text(path))
-    except ValueError as error:
-        raise DataError(f"{path} is no JSON: {error}", wanted="a file that transformers wrote") from error
-    if not isinstance(values, dict):
-        raise DataError(f"{path} holds no JSON object", wanted="a file that transformers wrote")
-    return values
-
-
-def _text(path: Path) -> str:
-    try:
-        data = path.read_bytes()
-        return (gzip.decompress(data) if data.startswith(_GZIP) else data).decode("utf-8")
-    except (OSError, EOFError, ValueError) as error:
-        raise DataError(f"{path} cannot be read: {error}", wanted="a vocabulary in UTF-8") from error

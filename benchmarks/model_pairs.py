@@ -15,7 +15,7 @@ from limner.convert.keymap import write
 from limner.models import MODELS, architecture_of, build
 
 WORDS = 12
-"""Tokens of a real caption between the two special ones; a picture's caption on Flickr8k has about 12."""
+"""Words of BLIP's captions, between the two special tokens."""
 
 
 class Side(NamedTuple):
@@ -80,10 +80,10 @@ def pictures(count: int, size: int) -> Callable[[], tuple[Tensor, ...]]:
     return lambda: (torch.randn(count, 3, size, size),)
 
 
-def captions(count: int) -> tuple[Tensor]:
-    """CLIP's ids: captions of about 12 tokens in rows of 77."""
+def captions(count: int, fewest: int, most: int) -> tuple[Tensor]:
+    """CLIP's ids: captions in rows of 77, of so many tokens, the two special ones included."""
     ids = torch.zeros(count, 77, dtype=torch.int64)
-    for row, length in enumerate(torch.randint(WORDS - 4, WORDS + 5, (count,)).tolist()):
+    for row, length in enumerate(torch.randint(fewest - 2, most - 1, (count,)).tolist()):
         ids[row, : length + 2] = torch.randint(1, 49000, (length + 2,))
         ids[row, 0], ids[row, length + 1] = 49406, 49407
     return (ids,)
@@ -247,7 +247,27 @@ CASES = (
                 "hf",
             ),
         ),
-        lambda: captions(32),
+        lambda: captions(32, 10, 14),
+    ),
+    Case(
+        "clip_text_long",
+        "clip_vit_b32",
+        _ours("clip_vit_b32", lambda model, ids: model.encode_text(ids)),
+        (
+            Side(
+                "open_clip",
+                lambda: _open_clip("ViT-B-32-quickgelu"),
+                lambda model, ids: model.encode_text(ids, normalize=True),
+                "open_clip",
+            ),
+            Side(
+                "transformers",
+                _hf_clip,
+                lambda model, ids: _unit(model.get_text_features(ids).pooler_output),
+                "hf",
+            ),
+        ),
+        lambda: captions(32, 10, 22),
     ),
     Case(
         "blip_caption",

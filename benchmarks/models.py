@@ -195,6 +195,14 @@ def machine(device: str) -> dict[str, object]:
     return facts
 
 
+def merged(target: Path, rows: list[Timing]) -> list[dict[str, object]]:
+    """The rows of the record, those measured anew in place of the old ones."""
+    old = json.loads(target.read_text(encoding="utf-8"))["rows"] if target.exists() else []
+    known = {(row.case, row.peer, row.mode, row.dtype) for row in rows}
+    kept = [row for row in old if (row["case"], row["peer"], row["mode"], row["dtype"]) not in known]
+    return [*kept, *(row._asdict() for row in rows)]
+
+
 def main() -> None:
     """Print the table; write the record."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -225,11 +233,7 @@ def main() -> None:
     if given.write:
         RECORDS.mkdir(exist_ok=True)
         target = RECORDS / f"models-{given.device}.json"
-        record = {
-            "machine": machine(given.device),
-            "rounds": given.rounds,
-            "rows": [row._asdict() for row in rows],
-        }
+        record = {"machine": machine(given.device), "rounds": given.rounds, "rows": merged(target, rows)}
         target.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
         print(f"written to {target}")
 

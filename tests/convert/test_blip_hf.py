@@ -164,11 +164,14 @@ def test_captions_are_the_same_token_for_token(beams: int, stirred: Stir) -> Non
 
 
 @pytest.mark.peer
+@pytest.mark.parametrize("sizes", [SIZES[1], SIZES[3]])
 @pytest.mark.parametrize("name", CLASSES)
-def test_what_is_written_opens_there_and_comes_back(name: str, stirred: Stir, tmp_path: Path) -> None:
+def test_what_is_written_opens_there_and_comes_back(
+    name: str, sizes: tuple[int, ...], stirred: Stir, tmp_path: Path
+) -> None:
     import transformers
 
-    values = their_json(*SIZES[1], cls_token_id=99, enc_token_id=98)
+    values = their_json(*sizes, cls_token_id=99, enc_token_id=98)
     ours, found, dialect = opened(their_model(name, values, stirred).state_dict(), config=values)
     assert (dialect.architecture, found.task) == CLASSES[name]
     assert (found.config.cls_id, found.config.enc_id) == (99, 98)
@@ -182,11 +185,11 @@ def test_what_is_written_opens_there_and_comes_back(name: str, stirred: Stir, tm
     assert not any(info[kind] for kind in ("missing_keys", "unexpected_keys", "mismatched_keys"))
     assert sides["config.json"]["architectures"] == [name]
     images = transformers.BlipImageProcessor.from_pretrained(tmp_path)
-    assert (images.size["height"], tuple(images.image_mean)) == (48, CLIP_MEAN)
+    assert (images.size["height"], tuple(images.image_mean)) == (sizes[2], CLIP_MEAN)
     again, described, _ = opened(
         model.state_dict(), **{side.removesuffix(".json"): told for side, told in sides.items()}
     )
-    assert (described.config, described.image_spec) == (found.config, ImageSpec(size=48))
+    assert (described.config, described.image_spec) == (found.config, ImageSpec(size=sizes[2]))
     for key, tensor in again.state_dict().items():
         assert key == "temperature" or torch.equal(tensor, ours.state_dict()[key])
 

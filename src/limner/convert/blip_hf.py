@@ -134,6 +134,9 @@ def _vision(tensors: Mapping[str, Tensor], fields: Mapping[str, Any], origin: st
         "mlp.fc1.weight",
     )
     one_of(fields, "hidden_act", "gelu", ("gelu",), origin)
+    told = _whole(fields, "image_size", sizes["image_size"], origin)
+    if told // sizes["patch_size"] == sizes["image_size"] // sizes["patch_size"]:
+        sizes["image_size"] = told  # with a margin that no patch covers
     sizes["num_heads"] = _whole(fields, "num_attention_heads", sizes["num_heads"], origin)
     sizes["layer_norm_eps"] = number(fields, "layer_norm_eps", 1e-5, origin)
     sizes["drop_path"] = 0.1 if sizes["depth"] >= 24 else 0.0
@@ -249,7 +252,7 @@ def _checks(config: GroundedConfig) -> None:
             wanted="equal widths: transformers has one width for what question and answer read",
             hint=_FORMATS,
         )
-    refuse_other_vision(config.vision, _NAME, free=("layer_norm_eps",))
+    refuse_other_vision(config.vision, _NAME, free=("layer_norm_eps", "image_size"))
 
 
 _FORMATS = "the salesforce format holds it"

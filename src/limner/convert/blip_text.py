@@ -209,7 +209,8 @@ def refuse_other_vision(vision: ViTConfig, library: str, free: Sequence[str] = (
     Args:
         vision: sizes.
         library: its name, for the message.
-        free: fields that may have any value, besides sizes and what only training needs.
+        free: fields that may have any value, besides sizes and what only training needs; "image_size" where
+            the format can say one that patches do not cover.
     Raises: CheckpointError that names the first field which the format cannot say.
     """
     free = (*free, "drop_path", "dropout", "init_std")
@@ -219,7 +220,7 @@ def refuse_other_vision(vision: ViTConfig, library: str, free: Sequence[str] = (
             raise CheckpointError(
                 f"vision.{name} is {value!r}, which {library}'s BLIP cannot be", wanted=repr(field.default)
             )
-    if vision.image_size % vision.patch_size:
+    if "image_size" not in free and vision.image_size % vision.patch_size:
         raise CheckpointError(
             f"vision.image_size {vision.image_size} is no multiple of patch_size {vision.patch_size}",
             wanted=f"{vision.grid_size * vision.patch_size}, which has the same patches",

@@ -116,10 +116,10 @@ def test_a_weight_too_large_for_half_precision_is_refused():
 
 
 MEASURE = """
-import resource, sys, torch
-from safetensors.torch import save_file
+import sys
 from limner.checkpoint import load
-def peak(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+def peak():  # ru_maxrss would count the parent's, before the exec
+    return int(open("/proc/self/status").read().split("VmHWM:")[1].split()[0]) / 1024
 load("limner_tiny")
 before = peak()
 load(sys.argv[1])
@@ -128,6 +128,7 @@ print(peak() - before)
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 @pytest.mark.parametrize(("dtype", "most"), [("fp32", 1.25), ("fp16", 1.6)])
 def test_opening_takes_the_memory_of_the_weights_once(tmp_path, dtype, most):
     from limner.checkpoint import save_bundle
@@ -139,4 +140,4 @@ def test_opening_takes_the_memory_of_the_weights_once(tmp_path, dtype, most):
     done = subprocess.run(
         [sys.executable, "-c", MEASURE, str(tmp_path / "m")], capture_output=True, text=True, check=True
     )
-    assert float(done.stdout) < most * weights
+    assert float(done.stdout) < most * weights  # fp32 is mapped, and read when it is used

@@ -264,11 +264,11 @@ def test_much_random_damage_is_refused_or_harmless(tmp_path):
 
 
 CHILD = """
-import sys, resource
+import sys
 from pathlib import Path
 from limner.convert.weights import read_weights
-def peak():
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
+def peak():  # ru_maxrss would count the parent's, before the exec
+    return int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) << 10
 read_weights(Path(sys.argv[1]))
 before = peak()
 weights = read_weights(Path(sys.argv[2]))
@@ -277,6 +277,7 @@ print((peak() - before) / sum(t.nbytes for t in weights.tensors.values()))
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 @pytest.mark.parametrize("kind", ["safetensors", "torch", "torch_legacy", "npz"])
 def test_peak_memory_is_the_size_of_the_weights(tmp_path, kind):
     big = {str(n): torch.randn(1 << 22) for n in range(16)}  # 256 MiB
@@ -290,7 +291,7 @@ def test_peak_memory_is_the_size_of_the_weights(tmp_path, kind):
     WRITERS[kind](tmp_path / "small")
     command = [sys.executable, "-c", CHILD, str(tmp_path / "small"), str(path)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=True)
-    assert float(done.stdout) < 1.15
+    assert 0.5 < float(done.stdout) < 1.15
 
 
 @pytest.mark.slow

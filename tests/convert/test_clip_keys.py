@@ -1,3 +1,5 @@
+import re
+
 import pytest
 import torch
 
@@ -103,3 +105,11 @@ def test_half_precision_is_for_matrices_alone() -> None:
     full |= {"visual.class_embedding", "transformer.resblocks.0.ln_1.weight", *INTEGERS}
     assert all(map(stores_half, halves))
     assert not any(map(stores_half, full))
+
+
+def test_masks_of_traced_blocks_hold_nothing_of_the_model():
+    masks = ["attn_mask", "transformer.resblocks.0.attn_mask", "transformer.resblocks.11.attn_mask"]
+    drop = open_clip_keys(MODELS["clip_vit_b32"].config).droppable
+    assert all(any(re.fullmatch(pattern, mask) for pattern in drop) for mask in masks)
+    drop = openai_keys(MODELS["clip_vit_b32"].config).droppable
+    assert all(any(re.fullmatch(pattern, mask) for pattern in drop) for mask in masks)

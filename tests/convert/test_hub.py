@@ -218,6 +218,10 @@ def test_what_the_hub_does_not_have(served, tmp_path, name, what):
     assert what in refused(name, cache=tmp_path).given
 
 
+def test_an_empty_folder_is_called_empty(tmp_path):
+    assert refused(str(tmp_path)).given == f"{tmp_path} is empty"
+
+
 def test_without_a_network_the_cache_serves(served, tmp_path, monkeypatch):
     path = resolve("hub:org/both", cache=tmp_path)
     monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", "http://127.0.0.1:9")
@@ -264,7 +268,7 @@ def test_the_safest_kind_is_chosen(names, chosen):
         (["a.safetensors", "b.safetensors", "c.bin"], "2 weight files: a.safetensors, b.safetensors"),
         (["a.bin", "b.pt"], "2 weight files"),
         (["optimizer.pt", "readme"], "no weights"),
-        ([], "no weights, only nothing"),
+        ([], "x is empty"),
     ],
 )
 def test_nothing_is_guessed_among_several(names, what):

@@ -126,6 +126,15 @@ def test_the_weights_alone_are_a_file(small_bundle, tmp_path):
         convert(made, tmp_path / "b.safetensors", "limner")
 
 
+@pytest.mark.parametrize(("name", "to"), [("m", "limner"), ("m", "timm"), ("m.safetensors", "timm")])
+def test_a_place_that_cannot_be_written_is_told(small_bundle, tmp_path, name, to):
+    (tmp_path / "file").write_text("no folder")
+    with pytest.raises(CheckpointError, match="cannot be written") as caught:
+        convert(small_bundle("vit"), tmp_path / "file" / name, to)
+    assert caught.value.hint
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
 def test_an_unknown_format_is_refused(small_bundle, tmp_path):
     with pytest.raises(CheckpointError, match=r"no format 'onnx'[\s\S]*open_clip"):
         convert(small_bundle("vit"), tmp_path / "m", "onnx")

@@ -16,7 +16,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from limner.convert.weights import SIDES, read_sides, read_weights, write_safetensors
+from limner.convert.weights import SIDES, parts_of, read_sides, read_weights, write_safetensors
 from limner.errors import CheckpointError
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data" / "weights"
@@ -96,6 +96,12 @@ def test_nan_and_infinity_are_refused_unless_they_are_asked_for(tmp_path):
             assert kept.dtype == dtype
 
 
+def test_infinity_in_the_mask_of_a_traced_clip_is_no_damage(tmp_path):
+    mask = torch.full((3, 3), float("-inf")).triu(1)
+    torch.save({"attn_mask": mask, "text.attn_mask": mask, "w": torch.ones(2)}, tmp_path / "x.pt")
+    assert torch.equal(read_weights(tmp_path / "x.pt").tensors["attn_mask"], mask)
+
+
 def test_garbage_outside_every_view_is_not_looked_at(tmp_path):
     whole = torch.tensor([1.0, 2.0, float("nan")])
     torch.save({"w": whole[:2]}, tmp_path / "x.pt")
@@ -161,6 +167,8 @@ def test_a_sharded_checkpoint(tmp_path, pickled):
     assert all(torch.equal(weights.tensors[k], v) for k, v in state().items())
     assert weights.tensors.keys() == state().keys()
     assert len(weights.sha256) == 64
+    assert len(parts_of(weights.path)) == 2
+    assert all(part.is_file() and part != weights.path for part in parts_of(weights.path))
 
 
 def test_an_index_that_does_not_fit_its_parts_is_refused(tmp_path):

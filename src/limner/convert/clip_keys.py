@@ -44,13 +44,13 @@ def openai_keys(config: CLIPConfig) -> KeyMap:
 def open_clip_keys(config: CLIPConfig) -> KeyMap:
     """The table of open_clip's `CLIP`: OpenAI's keys without the buffers."""
     lines = (*_vision(config), *_text(config), _scale())
-    return KeyMap(lines, (*INTEGERS, "attn_mask"), **_never_stored(config))
+    return KeyMap(lines, (*INTEGERS, r"(?:transformer\.resblocks\.\d+\.)?attn_mask"), **_never_stored(config))
 
 
 def custom_text_keys(config: CLIPConfig) -> KeyMap:
     """The table of open_clip's `CustomTextCLIP`: everything of the text tower stands under `text.`."""
     lines = (*_vision(config), *nested(_text(config), "", "text."), _scale())
-    return KeyMap(lines, (r"text\.attn_mask",), **_never_stored(config))
+    return KeyMap(lines, (r"text\.(?:transformer\.resblocks\.\d+\.)?attn_mask",), **_never_stored(config))
 
 
 def hf_keys(config: CLIPConfig) -> KeyMap:

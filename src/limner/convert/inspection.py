@@ -16,6 +16,7 @@ from limner.config import Config
 from limner.convert.opening import Found, find, locate
 from limner.convert.tokenizer_files import tokenizer_beside
 from limner.convert.verify import published
+from limner.convert.weights import parts_of
 from limner.data.bpe import CLIPTokenizer
 from limner.models import ARCHITECTURES, MODELS, architecture_of
 
@@ -80,7 +81,7 @@ def _of_file(found: Found, asked: str) -> dict[str, Any]:
         **shown,
         "container": weights.container,
         "dtypes": _dtypes(weights.tensors.values()),
-        "bytes": weights.path.stat().st_size,
+        "bytes": sum(part.stat().st_size for part in parts_of(weights.path)),
         "tensors": len(weights.tensors),
         "tokenizer": _tokenizer(tokenizer),
         "missing": missing,

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from limner.checkpoint import Bundle, Precision, atomic_folder, narrowed, save_bundle, stored_weights
@@ -56,10 +57,21 @@ def convert(
         to: one of `FORMATS`.
         dtype: storage of floating weights.
         force: whether what is there may be replaced.
-    Raises: CheckpointError when the destination is taken; when the format cannot hold the model, with the
-        reason and the formats that can; when a weight does not fit `dtype`.
+    Raises: CheckpointError when the destination is taken or cannot be written; when the format cannot hold
+        the model, with the reason and the formats that can; when a weight does not fit `dtype`.
     """
     path = Path(destination).expanduser()
+    try:
+        return _written(bundle, path, to, dtype, force)
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(
+            f"{path} cannot be written: {error}",
+            wanted="a place that you may write to, with room for it",
+            hint="name another place",
+        ) from error
+
+
+def _written(bundle: Bundle, path: Path, to: str, dtype: Precision, force: bool) -> Converted:
     if to not in FORMATS:
         raise CheckpointError(f"no format {to!r}", wanted=" or ".join(FORMATS))
     _require_free(path, force)

@@ -42,6 +42,8 @@ _MAX_JSON = 16 << 20
 _MAX_SHARDS = 1000
 _MAGIC_BYTES = MAGIC.to_bytes(10, "little")
 _VIEWS = 64
+_MASK = "attn_mask"
+"""Of a CLIP's text tower, in files of TorchScript: -inf where a word may not look."""
 
 
 def read_weights(path: Path, allow_nonfinite: bool = False) -> Weights:
@@ -67,6 +69,13 @@ def read_weights(path: Path, allow_nonfinite: bool = False) -> Weights:
     weights = _read_index(path) if path.name.endswith(".index.json") else _read_one(path)
     _check(weights, allow_nonfinite)
     return weights._replace(sides=read_sides(path.parent))
+
+
+def parts_of(path: Path) -> list[Path]:
+    """The files that hold the tensors of what `read_weights` reads: itself, or the parts of an index."""
+    if not path.name.endswith(".index.json"):
+        return [path]
+    return [path.parent / name for name in sorted(set(_read_json(path)["weight_map"].values()))]
 
 
 def read_sides(folder: Path) -> dict[str, Any]:
@@ -238,7 +247,13 @@ def _check(weights: Weights, allow_nonfinite: bool) -> None:
         if str(tensor.dtype) not in DTYPES:
             raise _unknown_type(weights.path, name, tensor.dtype)
         view = (tensor.data_ptr(), tensor.dtype, tensor.shape, tensor.stride())
-        if allow_nonfinite or not tensor.is_floating_point() or not tensor.numel() or view in seen:
+        if (
+            allow_nonfinite
+            or name.endswith(_MASK)
+            or not tensor.is_floating_point()
+            or not tensor.numel()
+            or view in seen
+        ):
             continue
         seen.add(view)
         storages[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()

@@ -16,7 +16,7 @@ from limner.data import intake
 from limner.data.rows import Mixture, Sample, TableRows
 from limner.data.table import SCHEMA, Table
 from limner.data.transforms import to_u8
-from limner.errors import DataError
+from limner.errors import DataError, PictureError
 from limner.shapes import ImageSpec
 
 SPEC = ImageSpec(size=16)
@@ -73,9 +73,9 @@ def test_samples_are_whole_and_in_the_order_asked(path: Path) -> None:
 
 
 def test_texts_are_chosen_by_seed_epoch_and_index_alone(path: Path) -> None:
-    rows = TableRows(path, SPEC, seed=0, augment=True)
+    rows = TableRows(path, SPEC, seed=0, augment="jitter")
     drawn = [rows.samples([0], epoch)[0] for epoch in range(30)]
-    again = TableRows(path, SPEC, seed=0, augment=True, cache_pixels=False)
+    again = TableRows(path, SPEC, seed=0, augment="jitter", cache_pixels=False)
     assert {s.caption for s in drawn} == {"zero", "nought", "nothing"}
     assert same(drawn, [again.samples([2, 0], epoch)[1] for epoch in range(30)])
     other = [TableRows(path, SPEC, seed=1).samples([0], epoch)[0].caption for epoch in range(30)]
@@ -107,7 +107,7 @@ def test_the_cache_stops_at_its_cap(path: Path) -> None:
 
 
 def test_augmentation_does_not_leak_into_the_cache(path: Path) -> None:
-    rows = TableRows(path, SPEC, seed=0, augment=True)
+    rows = TableRows(path, SPEC, seed=0, augment="jitter")
     one, two = rows.samples([1], 0)[0].image, rows.samples([1], 1)[0].image
     assert not np.array_equal(one, two)
     assert np.array_equal(rows._cache[4].image, to_u8(intake.decode(png(4)), SPEC))
@@ -141,6 +141,92 @@ def test_a_table_that_says_nothing_is_refused(path: Path) -> None:
         TableRows(path, SPEC, seed=0, texts_column="clean")
     with pytest.raises(DataError, match="did you mean 'texts'"):
         TableRows(path, SPEC, seed=0, texts_column="text")
+
+
+def test_a_filter_is_pushed_down_and_kept_small(path: Path) -> None:
+    rows = TableRows(path, SPEC, seed=0, where="key <> 'row4'")
+    assert [s.key for s in rows.samples([0, 1], 0)] == ["row0", "row5"]
+    assert [s.image_id for s in rows.samples([0, 1], 0)] == [0, 5]
+    assert rows.skipped == 4
+    either = TableRows(path, SPEC, seed=0, where="key = 'row0' OR key = 'row1'")
+    assert len(either) == 1
+    assert either.samples([0], 0)[0].key == "row0"
+    with pytest.raises(DataError, match=r"no row of .* has a text in 'texts' where key = 'x'"):
+        TableRows(path, SPEC, seed=0, where="key = 'x'")
+    with pytest.raises(DataError):
+        TableRows(path, SPEC, seed=0, where="colour = 'red'")
+
+
+def test_rows_without_texts_can_be_read_for_their_labels(path: Path) -> None:
+    Table.open(path).add_columns(pa.table({"label": ["a", "b", None, "d", "e", "f"]}), "labels")
+    rows = TableRows(path, SPEC, seed=0, texts_column=None, where="label IS NOT NULL")
+    assert [(s.key, s.label, s.caption) for s in rows.samples(range(5), 0)] == [
+        (f"row{i}", label, "") for i, label in ((0, "a"), (1, "b"), (3, "d"), (4, "e"), (5, "f"))
+    ]
+    assert TableRows(path, SPEC, seed=0).samples([0], 0)[0].label == "a"
+
+
+def test_all_captions_are_samples_of_their_own(path: Path) -> None:
+    rows = TableRows(path, SPEC, seed=0, captions="all")
+    assert len(rows) == 5
+    samples = rows.samples(range(5), 3)
+    assert [(s.key, s.caption) for s in samples] == [
+        *[("row0", "zero"), ("row0", "nought"), ("row0", "nothing")],
+        *[("row4", "four"), ("row5", "five")],
+    ]
+    assert [s.image_id for s in samples] == [0, 0, 0, 4, 5]
+    some = TableRows(path, SPEC, seed=0, captions="all", where="key <> 'row4'")
+    assert [s.caption for s in some.samples([3, 0], 0)] == ["five", "zero"]
+
+
+def test_the_first_caption_can_be_asked_for(path: Path) -> None:
+    rows = TableRows(path, SPEC, seed=0, captions="first")
+    assert {rows.samples([0], epoch)[0].caption for epoch in range(20)} == {"zero"}
+
+
+@pytest.mark.parametrize("captions", ["random", "all", "first"])
+def test_lengths_are_those_of_the_captions_to_come(path: Path, captions: Any) -> None:
+    rows = TableRows(path, SPEC, seed=0, captions=captions)
+    mixture = Mixture([(rows, 2.0), (rows, 1.0)], seed=0, length=40)
+    for epoch in range(5):
+        for source in (rows, mixture):
+            indices = range(len(source))
+            told = source.lengths(indices, epoch).tolist()
+            assert told == [len(s.caption) for s in source.samples(indices, epoch)]
+
+
+def test_drawn_rows_cannot_tell_lengths() -> None:
+    with pytest.raises(DataError, match="buckets of text lengths over Numbers"):
+        Mixture([(Numbers("a", 7), 2.0)], seed=0, length=40).lengths([3], 0)
+
+
+def test_a_recipe_starts_from_the_whole_picture_which_is_kept(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decoded: list[bytes] = []
+    true_decode = intake.decode
+    monkeypatch.setattr(intake, "decode", lambda data, **o: decoded.append(data) or true_decode(data, **o))
+    rows = TableRows(path, SPEC, seed=0, augment="inception")
+    drawn = [rows.samples([1, 2], epoch) for epoch in range(3)]
+    assert len(decoded) == 2
+    assert rows._cache[4].image.shape == (20, 30, 3)
+    assert rows._cached_bytes == 2 * 20 * 30 * 3
+    assert all(sample.image.shape == (16, 16, 3) for samples in drawn for sample in samples)
+    full = TableRows(path, SPEC, seed=0, augment="inception", cache_bytes=20 * 30 * 3)
+    assert all(same(full.samples([1, 2], epoch), drawn[epoch]) for epoch in range(3))
+    assert len(full._cache) == 1
+    assert same(pickle.loads(pickle.dumps(rows)).samples([1, 2], 2), drawn[2])
+
+
+def test_a_picture_that_cannot_be_decoded_is_named(tmp_path: Path) -> None:
+    rows = [row(0, ["zero"]), row(1, ["one"]) | {"key": "it's", "image": png(1)[:40]}]
+    path = Table.write(tmp_path / "bad.lance", [pa.RecordBatch.from_pylist(rows, schema=SCHEMA)]).path
+    with pytest.raises(DataError, match=r"row \"it's\" of .*bad.lance cannot be used") as caught:
+        TableRows(path, SPEC, seed=0).samples([0, 1], 0)
+    assert isinstance(caught.value.__cause__, PictureError)
+    assert "where = \"key <> 'it''s'\"" in caught.value.hint
+    left = TableRows(path, SPEC, seed=0, where="key <> 'it''s'")
+    assert [sample.key for sample in left.samples(range(len(left)), 0)] == ["row0"]
 
 
 class Numbers:

@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torchvision.transforms.v2 import InterpolationMode
+from torchvision.transforms.v2 import functional as tv
 
-from limner.data.transforms import augment, normalise, to_u8
+from limner.data.transforms import augment, multi_scale, normalise, ten_crop, to_u8
 from limner.shapes import IMAGENET_MEAN, IMAGENET_STD, ImageSpec
 
 
@@ -145,3 +147,29 @@ def test_augment_never_mirrors() -> None:
     for seed in range(50):
         moved = augment(ramp, np.random.default_rng(seed)).astype(int)
         assert moved[32, 60, 0] > moved[32, 4, 0]
+
+
+@pytest.mark.peer
+def test_ten_crops_are_torchvisions_of_the_rectangle():
+    image = Image.fromarray(np.random.default_rng(3).integers(0, 256, (30, 50, 3)).astype(np.uint8))
+    spec = ImageSpec(size=14, resize_px=16, resampling="bilinear", crop="center")
+    whole = tv.resize(image, [16], InterpolationMode.BILINEAR)
+    theirs = [np.asarray(crop) for crop in tv.ten_crop(whole, [14, 14])]
+    assert (ten_crop(image, spec) == np.stack(theirs)).all()
+
+
+def test_ten_crops_of_300_by_500_stand_in_the_corners_of_the_rectangle():
+    """Short side 256: the rectangle is 426 wide, and the right corner begins at 202."""
+    ramp = np.repeat(np.linspace(0, 255, 500).astype(np.uint8)[None, :, None], 300, 0).repeat(3, 2)
+    crops = ten_crop(Image.fromarray(ramp), ImageSpec(size=224)).astype(int)
+    assert crops.shape == (10, 224, 224, 3)
+    assert abs(crops[1, 0, 0, 0] - 255 * 202 / 426) <= 2
+    assert abs(crops[4, 0, 0, 0] - 255 * 101 / 426) <= 2
+    assert (crops[5:] != crops[:5]).any()
+    assert (crops[9] == crops[4][:, ::-1]).mean() > 0.9
+
+
+def test_multi_scale_keeps_the_aspect():
+    image = Image.new("RGB", (300, 200))
+    shapes = [a.shape for a in multi_scale(image, ImageSpec(size=224), (100, 200, 400))]
+    assert shapes == [(100, 150, 3), (200, 300, 3), (400, 600, 3)]

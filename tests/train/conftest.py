@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from limner.data.loader import Loader
+from limner.data.loader import Loader, Pairs
 from limner.data.rows import Sample
 from limner.data.tokenizers import WordPiece
 from limner.models.bert import BertConfig
@@ -76,7 +76,7 @@ def make_job(blip_config: BLIPConfig, tokenizer: WordPiece) -> Callable[..., Job
             model=model,
             state=start_blip(model, objective, settings.seed),
             step=BLIPStep(objective, SPEC),
-            loader=Loader(Squares(), tokenizer, settings.batch_size, settings.seed),
+            loader=Loader(Squares(), Pairs(tokenizer), settings.batch_size, settings.seed),
             optim=OptimSettings(lr=5e-3, warmup_steps=2),
             settings=settings,
             machine=MachineSettings(**(machine or {})),

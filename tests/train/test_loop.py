@@ -212,7 +212,7 @@ def test_bf16_trains_and_keeps_fp32_weights(make_job, tmp_path):
 
 def test_it_overfits_twenty_squares(make_job, tmp_path):
     job = make_job(
-        ObjectiveSettings(teacher="none", label_smoothing=0.0), steps=150, batch_size=20, log_every=10
+        ObjectiveSettings(teacher="none", label_smoothing=0.0), steps=240, batch_size=20, log_every=10
     )
     train(job, tmp_path)
     records = read_records(tmp_path / "records.jsonl", "train")
@@ -234,4 +234,4 @@ def test_checkpoints_are_json_and_safetensors_alone(make_job, tmp_path):
     folder = train_state_folders(tmp_path / "checkpoints")[-1]
     assert {path.suffix for path in folder.iterdir()} == {".safetensors", ".json"}
     facts = json.loads((folder / "state.json").read_text())["facts"]
-    assert facts["loader"] == {"seed": 0, "epoch": 0, "step": 2}
+    assert facts["loader"] == {"seed": 0, "epoch": 0, "step": 2, "global_batch": 5, "samples": 20}

@@ -16,7 +16,7 @@ from limner.train.steps import ObjectiveSettings, blip_step, by_length, make_tea
 @pytest.fixture
 def batch(make_job):
     job = make_job()
-    return collate(job.loader.rows.samples([0, 3, 7, 8, 14], 0), job.loader._batches._tokenizer, 32)
+    return collate(job.loader.rows.samples([0, 3, 7, 8, 14], 0), job.loader.collate.tokenizer, 32)
 
 
 @pytest.fixture
@@ -120,7 +120,7 @@ def test_every_parameter_gets_a_gradient(model, batch):
 
 def test_a_batch_without_questions_has_no_answer_loss(make_job, model):
     loader = make_job().loader
-    batch = collate(loader.rows.samples([0, 2, 4], 0), loader._batches._tokenizer, 32)
+    batch = collate(loader.rows.samples([0, 2, 4], 0), loader.collate.tokenizer, 32)
     _, result = run(model, batch, NONE)
     assert result.terms["qa"] == 0
     result.loss.backward()
@@ -129,7 +129,7 @@ def test_a_batch_without_questions_has_no_answer_loss(make_job, model):
 
 def test_a_batch_without_questions_trains_on_answers_alone(make_job, model):
     loader = make_job().loader
-    batch = collate(loader.rows.samples([0, 2, 4], 0), loader._batches._tokenizer, 32)
+    batch = collate(loader.rows.samples([0, 2, 4], 0), loader.collate.tokenizer, 32)
     _, result = run(model, batch, ObjectiveSettings(teacher="none", itc=0, itm=0, lm=0))
     result.loss.backward()
     assert result.loss == 0

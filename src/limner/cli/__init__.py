@@ -16,6 +16,7 @@ import limner
 from limner.cli.capfilt import capfilt
 from limner.cli.caption import caption
 from limner.cli.convert import convert
+from limner.cli.export import export
 from limner.cli.import_table import import_table
 from limner.cli.inspect import inspect
 from limner.cli.models import models
@@ -79,6 +80,7 @@ def _limner(
 
 app.command("quickstart")(quickstart)
 app.command("import")(import_table)
+app.command("export")(export)
 app.command("caption")(caption)
 app.command("search")(search)
 app.command("capfilt")(capfilt)

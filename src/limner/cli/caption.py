@@ -67,7 +67,7 @@ def find_pictures(paths: list[Path]) -> list[Path]:
 
     Raises: DataError when a folder holds no picture.
     """
-    from limner.data.rowfiles import PICTURE_SUFFIXES
+    from limner.data.sources.rowfiles import PICTURE_SUFFIXES
 
     found: list[Path] = []
     for path in paths:

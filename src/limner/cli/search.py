@@ -53,7 +53,7 @@ RERANKED = 32
 
 def find_table(data: Path) -> "Table":
     """Open a table; make one in the cache of a folder of pictures, unless it is there and still true."""
-    from limner.data.sources import ImportOptions, import_source
+    from limner.data.importing import ImportOptions, ImportRules, import_source
     from limner.data.sprites import cache_folder
     from limner.data.table import Table
 
@@ -66,8 +66,8 @@ def find_table(data: Path) -> "Table":
     if table.is_dir() and state.is_file() and state.read_text() == now:
         return Table.open(table)
     with Bar("import") as progress:
-        options = ImportOptions(max_bad=1)
-        result = import_source(data.resolve(), table, options, overwrite=True, progress=progress)
+        options, rules = ImportOptions(max_bad=1), ImportRules(prune=True)
+        result = import_source(data.resolve(), table, options, rules, progress=progress)
     state.write_text(now)
     if result.refused:
         talk("left out: " + ", ".join(f"{count} {reason}" for reason, count in result.refused.items()))

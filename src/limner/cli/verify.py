@@ -166,7 +166,7 @@ def _of_table(path: Path, split: str) -> Labelled:
 
 
 def _of_folder(folder: Path) -> Labelled:
-    from limner.data.rowfiles import PICTURE_SUFFIXES
+    from limner.data.sources.rowfiles import PICTURE_SUFFIXES
 
     paths = sorted(path for path in folder.glob("*/*") if path.suffix.lower() in PICTURE_SUFFIXES)
     return Labelled([path.parent.name for path in paths], lambda places: [paths[place] for place in places])

@@ -1,26 +1,26 @@
-"""The loader: index arithmetic over rows, so that three numbers make any batch of any run again.
+"""The loader: index arithmetic over rows, so that a few numbers make any batch of any run again.
 
-The order of an epoch is a permutation seeded by (seed, epoch); batch `step` is a slice of it, a rank takes
-its part. Nothing else has state: a run resumes to the sample, whatever the number of workers.
+The order of an epoch is a permutation computed from (seed, epoch); the global batch `step` is a slice of it,
+and a rank takes its part. Nothing else has state: a run resumes to the sample, whatever the number of workers
+or ranks.
 """
 
-import atexit
-import os
-import signal
-import warnings
-from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Generic, NamedTuple, TypeVar
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Int64, UInt8
 from pydantic import Field
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
 
 from limner.config import Config
+from limner.data.fetching import Batches, Request, Workers, fetch
+from limner.data.order import Order
 from limner.data.rows import Mixture, Rows, Sample, TableRows
 from limner.data.tokenizers import WordPiece
+from limner.data.watchdog import Watchdog
 from limner.errors import DataError
 
 __all__ = [
@@ -28,12 +28,14 @@ __all__ = [
     "Loader",
     "LoaderState",
     "Mixture",
+    "Pairs",
     "Rows",
     "Sample",
     "TableRows",
     "collate",
-    "permutation",
 ]
+
+B = TypeVar("B")
 
 
 class Batch(NamedTuple):
@@ -61,11 +63,21 @@ class Batch(NamedTuple):
 
 
 class LoaderState(Config):
-    """Where a loader stands: the next batch is number `step` of `epoch` under `seed`."""
+    """Where a loader stands: the next batch is number `step` of `epoch`.
+
+    Args:
+        seed: of the order.
+        epoch: from 0.
+        step: of the epoch, from 0.
+        global_batch: samples of a step on all ranks together; 0 in a state from before the first batch.
+        samples: of an epoch; 0 likewise.
+    """
 
     seed: int
     epoch: int = Field(default=0, ge=0)
     step: int = Field(default=0, ge=0)
+    global_batch: int = Field(default=0, ge=0)
+    samples: int = Field(default=0, ge=0)
 
 
 def collate(samples: Sequence[Sample], tokenizer: WordPiece, max_tokens: int) -> Batch:
@@ -92,36 +104,59 @@ def collate(samples: Sequence[Sample], tokenizer: WordPiece, max_tokens: int) ->
     )
 
 
-class Loader:
+@dataclass(frozen=True)
+class Pairs:
+    """How samples become a `Batch`: `collate` with a tokenizer; picklable, as every collate must be.
+
+    Args:
+        tokenizer: the model's own.
+        max_tokens: longest text row.
+    """
+
+    tokenizer: WordPiece
+    max_tokens: int = 32
+
+    def __call__(self, samples: Sequence[Sample]) -> Batch:
+        """Stack samples and tokenise their texts."""
+        return collate(samples, self.tokenizer, self.max_tokens)
+
+
+class Loader(Generic[B]):
     """Endless, seeded, resumable batches.
 
     Args:
         rows: what to read.
-        tokenizer: the model's own.
+        collate: samples to a batch, such as `Pairs`; picklable when workers are processes.
         batch_size: samples per batch on this rank.
         seed: of the order of the epochs.
-        num_workers: processes that read, decode and tokenise ahead; 0 does it in this one. Changes no batch.
-        max_tokens: longest text row.
-        rank: of this process, [0, world_size).
-        world_size: processes that share each global batch of `batch_size * world_size` samples.
+        workers: what makes batches ahead, "processes" or "threads". Changes no batch.
+        num_workers: how many; 0 makes each batch when it is asked for. Changes no batch.
         prefetch_factor: batches each worker keeps ready.
         pin_memory: page-locked batches, for copies to a GPU that overlap with work.
+        rank: of this process, [0, world_size).
+        world_size: processes that share each global batch of `batch_size * world_size` samples.
+        bucket_batches: sort texts by length within windows of so many global batches; 0 does not.
+        stall_s: seconds without a batch after which the watchdog reports.
+        say: takes the watchdog's report; standard error by default.
     Raises: DataError when the rows do not fill one global batch.
     """
 
     def __init__(
         self,
         rows: Rows,
-        tokenizer: WordPiece,
+        collate: Callable[[Sequence[Sample]], B],
         batch_size: int,
         seed: int,
         *,
+        workers: Workers = "processes",
         num_workers: int = 0,
-        max_tokens: int = 32,
-        rank: int = 0,
-        world_size: int = 1,
         prefetch_factor: int = 4,
         pin_memory: bool = False,
+        rank: int = 0,
+        world_size: int = 1,
+        bucket_batches: int = 0,
+        stall_s: float = 60.0,
+        say: Callable[[str], None] | None = None,
     ) -> None:
         if not 0 <= rank < world_size:
             raise DataError(f"rank {rank} of {world_size}", wanted="0 <= rank < world_size")
@@ -131,104 +166,92 @@ class Loader:
                 wanted="more rows or a smaller batch",
                 hint=f"--set train.batch_size={max(1, len(rows) // world_size)}",
             )
-        self.rows, self.seed, self.batch_size = rows, seed, batch_size
+        self.rows, self.collate, self.seed, self.batch_size = rows, collate, seed, batch_size
         self.rank, self.world_size = rank, world_size
-        self.steps_per_epoch = len(rows) // (batch_size * world_size)
-        self._batches = _Batches(rows, tokenizer, max_tokens)
-        self._num_workers, self._prefetch_factor = num_workers, prefetch_factor
-        self._pin_memory = pin_memory
+        lengths = getattr(rows, "lengths", None)
+        self.order = Order(len(rows), batch_size * world_size, seed, bucket_batches, lengths)
+        self.steps_per_epoch = self.order.steps
+        self._fetching = {
+            "workers": workers,
+            "num_workers": num_workers,
+            "prefetch_factor": prefetch_factor,
+            "pin_memory": pin_memory,
+        }
+        self._stall_s, self._say = stall_s, say
 
     def start(self) -> LoaderState:
         """The state before the first batch."""
-        return LoaderState(seed=self.seed)
+        return self._state(0, 0)
 
-    def batches(self, state: LoaderState | None = None) -> Iterator[tuple[Batch, LoaderState]]:
+    def batches(self, state: LoaderState | None = None) -> Iterator[tuple[B, LoaderState]]:
         """Batches from `state` on, without end, each with the state after it.
 
         Close the iterator (or leave the function that holds it) to end the workers.
-        Raises: DataError when the state was made under another seed.
+        Raises: DataError when the state belongs to another order, or a batch cannot be made.
         """
         state = state or self.start()
+        self._require_same_order(state)
+        with Watchdog(self._stall_s, self._say) as dog:
+            made = fetch(
+                Batches(self.rows, self.collate),
+                self._requests(state),
+                dog,
+                **self._fetching,  # type: ignore[arg-type]
+            )
+            try:
+                for after in self._states(state):
+                    with dog.waiting(
+                        f"the batch before epoch {after.epoch} step {after.step}", self.batch_size
+                    ):
+                        batch = next(made)
+                    yield batch, after
+            finally:
+                if close := getattr(made, "close", None):
+                    close()  # ends the workers
+
+    def _state(self, epoch: int, step: int) -> LoaderState:
+        order = self.order
+        return LoaderState(
+            seed=self.seed, epoch=epoch, step=step, global_batch=order.global_batch, samples=order.count
+        )
+
+    def _require_same_order(self, state: LoaderState) -> None:
+        """Raises: DataError when `state` does not belong to this loader's order."""
         if state.seed != self.seed:
             raise DataError(f"a state of seed {state.seed} given to a loader of seed {self.seed}")
-        states = self._states(state)
-        fetched = self._fetch(state)
-        try:
-            yield from zip(fetched, states, strict=False)
-        finally:
-            del fetched  # ends the workers
+        if not state.global_batch and (state.epoch or state.step):
+            raise DataError(
+                "a state that does not say how large its batches were",
+                wanted="a state written with this order; the order of samples changed since",
+                hint="start again with a new --out, or finish the run with the limner that began it",
+            )
+        mine = self.start()
+        if state.global_batch not in (0, mine.global_batch):
+            raise DataError(
+                f"a state of batches of {state.global_batch} given to a loader of {mine.global_batch}",
+                wanted=f"{state.global_batch} samples a step over all ranks",
+                hint=f"a batch of {state.global_batch} / ranks on each rank resumes to the sample",
+            )
+        if state.samples not in (0, mine.samples) or state.step >= self.steps_per_epoch:
+            raise DataError(
+                f"a state of epochs of {state.samples} samples given to rows with {mine.samples}",
+                wanted="the same version of the table, and the same filter",
+            )
 
     def _states(self, state: LoaderState) -> Iterator[LoaderState]:
         """Every state after `state`."""
-        while True:
-            epoch, step = state.epoch, state.step + 1
-            if step >= self.steps_per_epoch:
-                epoch, step = epoch + 1, 0
-            state = LoaderState(seed=self.seed, epoch=epoch, step=step)
-            yield state
-
-    def _requests(self, state: LoaderState) -> Iterator["_Request"]:
-        """This rank's indices of every batch from `state` on."""
         epoch, step = state.epoch, state.step
         while True:
-            order = permutation(len(self.rows), self.seed, epoch)
-            for number in range(step, self.steps_per_epoch):
-                begin = (number * self.world_size + self.rank) * self.batch_size
-                yield _Request(epoch, order[begin : begin + self.batch_size].tolist())
+            step += 1
+            if step >= self.steps_per_epoch:
+                epoch, step = epoch + 1, 0
+            yield self._state(epoch, step)
+
+    def _requests(self, state: LoaderState) -> Iterator[Request]:
+        """This rank's indices of every batch from `state` on."""
+        epoch, step = state.epoch, state.step
+        mine = slice(self.rank * self.batch_size, (self.rank + 1) * self.batch_size)
+        while True:
+            for batch in self.order.batches(epoch, step):
+                yield Request(epoch, batch[mine].tolist())
             epoch, step = epoch + 1, 0
-
-    def _fetch(self, state: LoaderState) -> Iterator[Batch]:
-        requests = self._requests(state)
-        if self._num_workers == 0:
-            return map(self._batches.__getitem__, requests)
-        with warnings.catch_warnings():
-            # the number of workers is the caller's choice; torch counts cores and doubts it
-            warnings.filterwarnings("ignore", "This DataLoader will create", UserWarning)
-            loader = DataLoader(
-                self._batches,
-                batch_size=None,
-                sampler=requests,
-                num_workers=self._num_workers,
-                prefetch_factor=self._prefetch_factor,
-                collate_fn=_as_is,
-                worker_init_fn=_start_worker,
-                multiprocessing_context="spawn",
-                pin_memory=self._pin_memory,
-            )
-            return iter(loader)
-
-
-def permutation(count: int, seed: int, epoch: int) -> Int64[np.ndarray, " n"]:
-    """The order of one epoch: PCG64 seeded by (seed, epoch)."""
-    return np.random.Generator(np.random.PCG64([seed, epoch])).permutation(count)
-
-
-class _Request(NamedTuple):
-    epoch: int
-    indices: list[int]
-
-
-class _Batches(Dataset[Batch]):
-    """The part of a loader that lives in a worker: indices in, batch out."""
-
-    def __init__(self, rows: Rows, tokenizer: WordPiece, max_tokens: int) -> None:
-        self._rows, self._tokenizer, self._max_tokens = rows, tokenizer, max_tokens
-
-    def __getitem__(self, request: _Request) -> Batch:
-        samples = self._rows.samples(request.indices, request.epoch)
-        return collate(samples, self._tokenizer, self._max_tokens)
-
-
-def _as_is(batch: Any) -> Any:
-    return batch
-
-
-def _start_worker(worker: int) -> None:
-    """Workers share the cores and leave Ctrl-C to the main process, which ends them.
-
-    They end at once: an interpreter that shuts down while its queue thread is inside torch may abort.
-    """
-    torch.set_num_threads(1)
-    os.environ["TOKENIZERS_PARALLELISM"] = "false"
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    atexit.register(os._exit, 0)

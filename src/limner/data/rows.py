@@ -1,17 +1,24 @@
 """Rows a loader can read, by index: those of a table, or a mixture of several sources."""
 
-from collections.abc import Sequence
-from itertools import islice
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final, NamedTuple, Protocol, runtime_checkable
+from typing import Any, Final, Literal, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 from jaxtyping import Int64
+from PIL import Image
 
 from limner.data import intake, transforms
+from limner.data.augment import recipe
+from limner.data.order import Copies, Positions
 from limner.data.table import Table
-from limner.errors import DataError
+from limner.data.watchdog import working_on
+from limner.errors import DataError, LimnerError
 from limner.shapes import ImageSpec
+
+T = TypeVar("T")
+CaptionChoice = Literal["random", "all", "first"]
 
 
 class Sample(NamedTuple):
@@ -24,6 +31,7 @@ class Sample(NamedTuple):
         question: "" when there is none.
         answer: to the question.
         image_id: at least 0; samples of the same picture share it.
+        label: class name, when the row has one.
     """
 
     key: str
@@ -32,6 +40,7 @@ class Sample(NamedTuple):
     question: str = ""
     answer: str = ""
     image_id: int = 0
+    label: str | None = None
 
 
 @runtime_checkable
@@ -79,15 +88,42 @@ class Mixture:
 
     def samples(self, indices: Sequence[int], epoch: int) -> list[Sample]:
         """Samples in the order asked; an `image_id` stays unique across parts."""
-        places = [self._place(index, epoch) for index in indices]
-        result: list[Sample | None] = [None] * len(places)
-        for part, turn in sorted({(part, turn) for part, turn, _ in places}):
+
+        def read(part: int, rows: list[int], turn: int) -> list[Sample]:
+            found = self._rows[part].samples(rows, turn)
+            return [s._replace(image_id=s.image_id * len(self._rows) + part) for s in found]
+
+        return self._gathered(indices, epoch, read)
+
+    def lengths(self, indices: Sequence[int], epoch: int) -> Int64[np.ndarray, " n"]:
+        """Text lengths of samples, see `TableRows.lengths`.
+
+        Raises: DataError when a part cannot tell.
+        """
+
+        def read(part: int, rows: list[int], turn: int) -> list[int]:
+            tell = getattr(self._rows[part], "lengths", None)
+            if tell is None:
+                raise DataError(
+                    f"buckets of text lengths over {type(self._rows[part]).__name__}, drawn when read",
+                    wanted="tables only",
+                    hint="--set data.bucket_batches=0",
+                )
+            found: list[int] = tell(rows, turn).tolist()
+            return found
+
+        return np.array(self._gathered(indices, epoch, read), np.int64)
+
+    def _gathered(
+        self, indices: Sequence[int], epoch: int, read: Callable[[int, list[int], int], list[T]]
+    ) -> list[T]:
+        """What `read(part, rows, turn)` gives, in the order of the indices."""
+        places = [self._place(int(index), epoch) for index in indices]
+        result: dict[int, T] = {}
+        for part, turn in sorted({place[:2] for place in places}):
             slots = [i for i, place in enumerate(places) if place[:2] == (part, turn)]
-            for slot, sample in zip(
-                slots, self._rows[part].samples([places[i][2] for i in slots], turn), strict=True
-            ):
-                result[slot] = sample._replace(image_id=sample.image_id * len(self._rows) + part)
-        return [sample for sample in result if sample is not None]
+            result.update(zip(slots, read(part, [places[i][2] for i in slots], turn), strict=True))
+        return [result[slot] for slot in range(len(places))]
 
     def _place(self, index: int, epoch: int) -> tuple[int, int, int]:
         """Part, round and row of one slot."""
@@ -115,18 +151,23 @@ def _interleave(weights: Sequence[float], length: int) -> Int64[np.ndarray, " n"
 
 
 class TableRows:
-    """Rows of a pairs table. Each picture is decoded once per process and kept as small u8 pixels.
+    """Rows of a pairs table. Pictures are decoded once per process, as long as there is room to keep them.
 
     Args:
         path: the table.
         spec: size and crop of the pictures.
-        seed: of the choice among a row's texts and questions, and of the jitter.
-        texts_column: list<string> column the captions come from.
-        cache_pixels: keep decoded rows in memory.
-        augment: jitter the pixels, see `transforms.augment`.
+        seed: of the choice among a row's texts and questions, and of the augmentation.
+        texts_column: list<string> column the captions come from; None reads rows with or without a text.
+        cache_pixels: keep decoded pictures in memory: at the model's size when the augmentation starts from
+            that ("none", "jitter"), else as they were before it.
+        augment: a name of `limner.data.augment.RECIPES`.
         cache_bytes: pixels kept at most, in each process.
         version: of the table; the newest by default.
-    Raises: DataError when the table lacks the column, or no row has a text.
+        where: only rows this SQL filter holds for, such as "split = 'train' AND width >= 200".
+        captions: which text of a row: "random", another each epoch; "first"; or "all", when each pair of a
+            picture and a text is a sample of its own.
+    Raises: DataError when the table lacks a column, the filter is none, or no row is left;
+        ConfigError for an unknown augmentation.
     """
 
     def __init__(
@@ -134,63 +175,145 @@ class TableRows:
         path: str | Path,
         spec: ImageSpec,
         seed: int,
-        texts_column: str = "texts",
+        texts_column: str | None = "texts",
         cache_pixels: bool = True,
-        augment: bool = False,
+        augment: str = "none",
         cache_bytes: int = 2**30,
         version: int | None = None,
+        *,
+        where: str | None = None,
+        captions: CaptionChoice = "random",
     ) -> None:
         table = Table.open(path, version)
         self._path, self._version = table.path, table.version
         self._spec, self._seed, self._texts_column, self._augment = spec, seed, texts_column, augment
-        self._columns = ["key", "image", texts_column, *(["questions"] if table.has("questions") else [])]
-        self._positions = [i for i, texts in enumerate(table.column(texts_column)) if _spoken(texts)]
+        self._settled, self._decode_px = augment in _SETTLED, recipe(augment).decode_px(spec)
+        optional = [name for name in ("questions", "label") if table.has(name)]
+        self._columns = ["key", "image", *([texts_column] if texts_column else []), *optional]
+        self._positions = _chosen(table, texts_column, where)
         self.skipped = table.num_rows - len(self._positions)
-        if not self._positions:
-            raise DataError(f"no row of {path} has a text in {texts_column!r}")
-        self._capacity = cache_bytes // (3 * spec.size**2) if cache_pixels else 0
+        self._captions = captions
+        self._copies = None
+        if texts_column and captions == "all":
+            self._copies = Copies(
+                _text_counts(table, texts_column)[self._positions[np.arange(len(self._positions))]]
+            )
+        self._capacity = cache_bytes if cache_pixels else 0
         self._table: Table | None = None
         self._cache: dict[int, _Decoded] = {}
+        self._cached_bytes = 0
 
     def __len__(self) -> int:
-        return len(self._positions)
+        return len(self._positions if self._copies is None else self._copies)
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_table": None, "_cache": {}}
+        return self.__dict__ | {"_table": None, "_cache": {}, "_cached_bytes": 0}
 
     def samples(self, indices: Sequence[int], epoch: int) -> list[Sample]:
-        """One text and at most one question of each row, chosen by (seed, epoch, index)."""
-        decoded = self._read([self._positions[index] for index in indices])
-        return [self._sample(row, index, epoch) for row, index in zip(decoded, indices, strict=True)]
+        """One text and at most one question of each row, chosen by (seed, epoch, index).
 
-    def _sample(self, row: "_Decoded", index: int, epoch: int) -> Sample:
-        rng = np.random.default_rng((self._seed, epoch, index))
+        Raises: DataError that names the row whose picture cannot be used.
+        """
+        places = self._places(indices)
+        decoded = self._read([place.position for place in places])
+        return [self._sample(row, place, epoch) for row, place in zip(decoded, places, strict=True)]
+
+    def lengths(self, indices: Sequence[int], epoch: int) -> Int64[np.ndarray, " n"]:
+        """Characters of the text that each sample will have; reads texts only."""
+        if self._texts_column is None:
+            return np.zeros(len(indices), np.int64)
+        places = self._places(indices)
+        positions = sorted({place.position for place in places})
+        rows = self._opened().rows(positions, [self._texts_column])
+        texts = {p: _spoken(row[self._texts_column]) for p, row in zip(positions, rows, strict=True)}
+        return np.array(
+            [len(self._text(texts[p.position], p, self._rng(p, epoch))) for p in places], np.int64
+        )
+
+    def _places(self, indices: Sequence[int]) -> list["_Place"]:
+        asked = np.asarray(indices, np.int64)
+        if self._copies is None:
+            positions = self._positions[asked].tolist()
+            return [_Place(int(i), p, 0) for i, p in zip(asked, positions, strict=True)]
+        rows, numbers = self._copies[asked].T
+        found = zip(asked.tolist(), self._positions[rows].tolist(), numbers.tolist(), strict=True)
+        return [_Place(*place) for place in found]
+
+    def _rng(self, place: "_Place", epoch: int) -> np.random.Generator:
+        return np.random.default_rng((self._seed % 2**64, epoch, place.sample))
+
+    def _text(self, texts: list[str], place: "_Place", rng: np.random.Generator) -> str:
+        if not texts:
+            return ""
+        return texts[int(rng.integers(len(texts))) if self._captions == "random" else place.text]
+
+    def _sample(self, row: "_Decoded", place: "_Place", epoch: int) -> Sample:
+        rng = self._rng(place, epoch)
         question, answer = "", ""
-        caption = row.texts[rng.integers(len(row.texts))]
+        caption = self._text(row.texts, place, rng)
         if row.questions:
             question, answers = row.questions[rng.integers(len(row.questions))]
             answer = answers[rng.integers(len(answers))]
-        image = transforms.augment(row.image, rng) if self._augment else row.image
-        return Sample(row.key, image, caption, question, answer, self._positions[index])
+        with self._at(row.key):
+            image = self._augmented(row.image, rng)
+        return Sample(row.key, image, caption, question, answer, place.position, row.label)
+
+    def _augmented(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        if self._augment == "none":
+            return image
+        if self._augment == "jitter":
+            return transforms.augment(image, rng)
+        return recipe(self._augment)(Image.fromarray(image), self._spec, rng)
+
+    def _opened(self) -> Table:
+        self._table = self._table or Table.open(self._path, self._version)
+        return self._table
 
     def _read(self, positions: Sequence[int]) -> list["_Decoded"]:
         missing = sorted({p for p in positions if p not in self._cache})
         fresh = {}
         if missing:
-            self._table = self._table or Table.open(self._path, self._version)
-            found = self._table.rows(missing, self._columns)
+            working_on(f"reading {len(missing)} rows of {self._path}")
+            found = self._opened().rows(missing, self._columns)
             fresh = {p: self._decode(row) for p, row in zip(missing, found, strict=True)}
-        room = self._capacity - len(self._cache)
         result = [fresh[p] if p in fresh else self._cache[p] for p in positions]
-        self._cache.update(islice(fresh.items(), max(room, 0)))
+        for position, row in fresh.items():
+            if self._cached_bytes + row.image.nbytes <= self._capacity:
+                self._cache[position] = row
+                self._cached_bytes += row.image.nbytes
         return result
 
     def _decode(self, row: dict[str, Any]) -> "_Decoded":
-        image = intake.decode(row["image"], max_side=2 * self._spec.size)
+        with self._at(row["key"]):
+            image = intake.decode(row["image"], max_side=self._decode_px)
+            pixels = transforms.to_u8(image, self._spec) if self._settled else np.asarray(image)
         questions = [(q["question"], q["answers"]) for q in row.get("questions") or () if q["answers"]]
-        return _Decoded(
-            row["key"], transforms.to_u8(image, self._spec), _spoken(row[self._texts_column]), questions
-        )
+        texts = _spoken(row[self._texts_column]) if self._texts_column else []
+        return _Decoded(row["key"], pixels, texts, questions, row.get("label"))
+
+    @contextmanager
+    def _at(self, key: str) -> Iterator[None]:
+        """Notes the row for the watchdog, and names it in any error."""
+        working_on(f"row {key!r} of {self._path}")
+        try:
+            yield
+        except Exception as error:
+            given = error.given if isinstance(error, LimnerError) else f"{type(error).__name__}: {error}"
+            quoted = "'" + key.replace("'", "''") + "'"
+            raise DataError(
+                f"row {key!r} of {self._path} cannot be used: {given}",
+                wanted="a picture that the intake takes",
+                hint=f'where = "key <> {quoted}" leaves it out; `limner scrub` looks at every row',
+            ) from error
+
+
+_SETTLED: Final = ("none", "jitter")  # augmentations that start from the pixels evaluation sees
+
+
+class _Place(NamedTuple):
+    sample: int
+    position: int
+    text: int
 
 
 class _Decoded(NamedTuple):
@@ -198,6 +321,27 @@ class _Decoded(NamedTuple):
     image: np.ndarray
     texts: list[str]
     questions: list[tuple[str, list[str]]]
+    label: str | None
+
+
+def _chosen(table: Table, texts_column: str | None, where: str | None) -> Positions:
+    """Rows that the filter holds for and that say something; Lance looks at the columns, not Python."""
+    filters = [f"({where})"] if where else []
+    if texts_column:
+        table.rows([], [texts_column])  # refuses an unknown column by name
+        filters.append(f"regexp_like(array_to_string(`{texts_column}`, ''), '\\S')")
+    found = table.positions(" AND ".join(filters)) if filters else None
+    positions = Positions(found, table.num_rows)
+    if not len(positions):
+        said = f" has a text in {texts_column!r}" if texts_column else " is left"
+        raise DataError(f"no row of {table.path}{said}" + (f" where {where}" if where else ""))
+    return positions
+
+
+def _text_counts(table: Table, texts_column: str) -> Int64[np.ndarray, " n"]:
+    """How many texts each row has."""
+    counts = (len(_spoken(row[texts_column])) for rows in table.batches([texts_column], 4096) for row in rows)
+    return np.fromiter(counts, np.int64, table.num_rows)
 
 
 def _spoken(texts: Sequence[str | None] | None) -> list[str]:

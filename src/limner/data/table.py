@@ -6,15 +6,17 @@ touched (0.5 s).
 """
 
 import difflib
-import os
-import shutil
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+import numpy as np
 import pyarrow as pa
+from jaxtyping import Int64
 
+from limner.data import table_changes
+from limner.data.table_writing import appearing, first_line, remembering
 from limner.errors import DataError
 
 QUESTION: Final = pa.struct([("question", pa.string()), ("answers", pa.list_(pa.string()))])
@@ -88,7 +90,7 @@ class Table:
         except (ValueError, OSError) as error:
             known = [v["version"] for v in lance.dataset(str(path)).versions()] if version else []
             wanted = f"one of versions {known}" if known else ""
-            raise DataError(f"{path} cannot be opened: {_first_line(error)}", wanted=wanted) from error
+            raise DataError(f"{path} cannot be opened: {first_line(error)}", wanted=wanted) from error
 
     @classmethod
     def write(
@@ -99,6 +101,7 @@ class Table:
         *,
         overwrite: bool = False,
         note: str = "written",
+        record: dict[str, Any] | None = None,
     ) -> "Table":
         """Write a new table; it appears when it is whole, or not at all.
 
@@ -108,6 +111,7 @@ class Table:
             schema: of the batches; `SCHEMA` and perhaps more columns.
             overwrite: replace what is at `path`, at the end.
             note: shown by `versions`.
+            record: JSON object kept with the version.
         Raises: DataError when `path` exists and `overwrite` is False, or the batches do not fit the schema;
             whatever `batches` raises.
         """
@@ -117,14 +121,19 @@ class Table:
         if path.exists() and not overwrite:
             raise DataError(f"{path} exists already", hint="choose another --out, or pass --overwrite")
         failures: list[BaseException] = []
-        with _appearing(path) as unfinished:
-            reader = pa.RecordBatchReader.from_batches(schema, _remembering(batches, schema, failures))
+        with appearing(path) as unfinished:
+            reader = pa.RecordBatchReader.from_batches(schema, remembering(batches, schema, failures))
             try:
-                lance.write_dataset(reader, str(unfinished), schema=schema, commit_message=note)
+                lance.write_dataset(
+                    reader,
+                    str(unfinished),
+                    schema=schema,
+                    transaction_properties=table_changes.properties(note, record),
+                )
             except (OSError, ValueError) as error:
                 if failures:
                     raise failures[0] from None
-                raise DataError(f"{path} cannot be written: {_first_line(error)}") from error
+                raise DataError(f"{path} cannot be written: {first_line(error)}") from error
         return cls.open(path)
 
     @property
@@ -171,64 +180,157 @@ class Table:
         rows: list[dict[str, Any]] = found.to_pylist()
         return rows
 
-    def column(self, name: str) -> list[Any]:
+    def positions(self, where: str | None = None) -> Int64[np.ndarray, " n"]:
+        """Positions of the rows that fit a filter, in order, as `rows` takes them.
+
+        Args:
+            where: SQL over the columns, such as "split = 'train' and width > 200"; every row by default. It
+                is pushed down: only the columns it names are read.
+        Raises: DataError for a filter that cannot be read or names no column.
+        """
+        if where is None:
+            return np.arange(self.num_rows, dtype=np.int64)
+        found = self._scan(["_rowoffset"], where).to_table()["_rowoffset"]
+        return np.sort(found.to_numpy().astype(np.int64))
+
+    def arrow(self, columns: Sequence[str] | None = None, where: str | None = None) -> pa.Table:
+        """Columns as an Arrow table, in row order.
+
+        Args:
+            columns: only these; all by default.
+            where: SQL over the columns, see `positions`.
+        Raises: DataError for an unknown column or a filter that cannot be read.
+        """
+        self._require(columns or ())
+        return self._scan(columns, where).to_table()
+
+    def column(self, name: str, where: str | None = None) -> list[Any]:
         """Every value of one column, in row order.
 
-        Raises: DataError for an unknown column.
+        Args:
+            name: of the column.
+            where: SQL over the columns, see `positions`.
+        Raises: DataError for an unknown column or a filter that cannot be read.
         """
-        self._require([name])
-        values: list[Any] = self._dataset.to_table(columns=[name])[name].to_pylist()
+        values: list[Any] = self.arrow([name], where)[name].to_pylist()
         return values
 
     def batches(
-        self, columns: Sequence[str] | None = None, batch_size: int = 256
+        self, columns: Sequence[str] | None = None, batch_size: int = 256, where: str | None = None
     ) -> Iterator[list[dict[str, Any]]]:
         """Walk the table in row order.
 
         Args:
             columns: only these; all by default.
             batch_size: most rows at a time.
-        Raises: DataError for an unknown column.
+            where: SQL over the columns, see `positions`.
+        Raises: DataError for an unknown column or a filter that cannot be read.
         """
         self._require(columns or ())
-        names = list(columns) if columns else None
-        for batch in self._dataset.to_batches(columns=names, batch_size=batch_size, scan_in_order=True):
+        for batch in self._scan(columns, where, batch_size).to_batches():
             yield batch.to_pylist()
 
-    def add_columns(self, columns: pa.Table, note: str) -> "Table":
+    def _scan(self, columns: Sequence[str] | None, where: str | None, batch_size: int | None = None) -> Any:
+        try:
+            scanner = self._dataset.scanner(
+                columns=list(columns) if columns else None,
+                filter=where,
+                batch_size=batch_size,
+                scan_in_order=True,
+            )
+            if where:
+                scanner.explain_plan()  # a wrong name shows when the plan is made
+        except (OSError, ValueError) as error:
+            raise DataError(
+                f"the filter {where!r} does not fit {self.path}: {first_line(error)}",
+                wanted="SQL over " + ", ".join(self.column_names),
+                hint="--where \"split = 'train' and width > 200\"",
+            ) from error
+        return scanner
+
+    def upsert(
+        self,
+        batches: Iterable[pa.RecordBatch],
+        note: str,
+        record: dict[str, Any] | None = None,
+        *,
+        gone: Sequence[str] = (),
+    ) -> "Table":
+        """Add rows and replace those whose key is there, as one new version; they come to stand at the end.
+
+        In a replaced row the columns that the batches lack (scores, vectors, decisions) become null: they
+        were made from what it held before. Every other row keeps everything.
+
+        Args:
+            batches: rows with `key`, `image` and some of the table's columns; each key once.
+            note: shown by `versions`.
+            record: JSON object kept with the version.
+            gone: keys of rows to leave out in the same version.
+        Returns: the table at its new version; this one when there is nothing to change.
+        Raises: DataError when a column is unknown, a key is missing or repeated, or the table changed
+            meanwhile; whatever `batches` raises.
+        """
+        given = iter(batches)
+        head = next(given, None)
+        if head is None:
+            return self.delete(gone, note, record) if len(gone) else self
+        self._require(head.schema.names)
+        needed = [field.name for field in self.schema if not field.nullable]
+        if not set(needed) <= set(head.schema.names):
+            raise DataError(f"rows of {', '.join(head.schema.names)}", wanted=" and ".join(needed))
+        failures: list[BaseException] = []
+        keys: set[str] = set()
+        rows = remembering(table_changes.each_once(chain([head], given), keys), head.schema, failures)
+        return self._changed(table_changes.upserted, rows, keys, gone, note, record, failures=failures)
+
+    def delete(self, keys: Sequence[str], note: str, record: dict[str, Any] | None = None) -> "Table":
+        """Leave rows out of one new version; older versions keep them. Keys that are not there do nothing.
+
+        Raises: DataError when the table has changed since this one was opened.
+        """
+        return self._changed(table_changes.without, keys, note, record)
+
+    def add_columns(self, columns: pa.Table, note: str, record: dict[str, Any] | None = None) -> "Table":
         """Add columns as one new version; those that exist already are replaced in the same commit.
 
         Args:
             columns: one row for each row of the table, in row order.
             note: what made them, shown by `versions`.
+            record: JSON object kept with the version.
         Returns: the table at its new version; this one stays at its own.
         Raises: DataError when the row counts differ, or the table has changed since this one was opened.
         """
-        import lance
-
         if columns.num_rows != self.num_rows:
             raise DataError(f"{columns.num_rows} values for {self.num_rows} rows of {self.path}")
-        replaced = [name for name in columns.column_names if self.has(name)]
-        base = self._detached_without(replaced) if replaced else self._dataset
-        fragments, schema, begin = [], None, 0
-        for fragment in base.get_fragments():
-            part = columns.slice(begin, fragment.count_rows())
-            begin += part.num_rows
-            merged, schema = fragment.merge_columns(part.to_reader())
-            fragments.append(merged)
-        try:
-            dataset = lance.LanceDataset.commit(
-                self._dataset,
-                lance.LanceOperation.Merge(fragments, schema),
-                read_version=self.version,
-                commit_message=note,
-            )
-        except (OSError, ValueError) as error:
-            raise DataError(
-                f"{self.path} changed since version {self.version} was opened: {_first_line(error)}",
-                hint="open the table again and repeat",
-            ) from error
-        return Table(dataset, self.path)
+        return self._changed(table_changes.with_columns, columns, note, record)
+
+    def restore(self, version: int, note: str | None = None) -> "Table":
+        """Go back: a new version that equals an older one, and may itself be undone.
+
+        Raises: DataError when there is no such version, or the table has changed since this one was opened.
+        """
+        Table.open(self.path, version)
+        said = note or f"back to version {version}"
+        return self._changed(table_changes.restored, version, said)
+
+    def compact(self, keep_versions: int | None = None) -> dict[str, int]:
+        """Join small files and drop deleted rows from disk; this table is then at the new version.
+
+        Args:
+            keep_versions: newest versions to keep, at least 1; all by default. Files of others go.
+        Returns: files_removed, files_added, versions_removed and bytes_freed; the last is below 0 where older
+            versions are kept, since they hold on to their files.
+        Raises: DataError when the table has changed since this one was opened.
+        """
+        before = self.bytes_on_disk()
+        done = table_changes.committed(
+            self._dataset, self.path, lambda dataset: table_changes.compacted(dataset, keep_versions)
+        )
+        return {**done, "bytes_freed": before - self.bytes_on_disk()}
+
+    def bytes_on_disk(self) -> int:
+        """Size of the table's folder, all versions together."""
+        return sum(path.stat().st_size for path in self.path.rglob("*") if path.is_file())
 
     def versions(self) -> list[Version]:
         """Every version, oldest first, with its note."""
@@ -237,28 +339,21 @@ class Table:
             for v in self._dataset.versions()
         ]
 
+    def record(self, version: int | None = None) -> dict[str, Any] | None:
+        """The JSON object kept with a version, by default this one; None when it has none."""
+        number = self.version if version is None else version
+        return table_changes.record_in(self._dataset.read_transaction(number))
+
     def _note(self, version: int) -> str:
-        transaction = self._dataset.read_transaction(version)
-        properties = transaction.transaction_properties if transaction else {}
-        return str((properties or {}).get("__lance_commit_message", ""))
+        return table_changes.note_in(self._dataset.read_transaction(version))
 
-    def _detached_without(self, names: Sequence[str]) -> Any:
-        """This version without some columns, in a commit nobody sees: Lance adds no name that exists."""
-        import lance
+    def _changed(
+        self, change: Callable[..., Any], *arguments: Any, failures: Sequence[BaseException] = ()
+    ) -> "Table":
+        def made(dataset: Any) -> Any:
+            return change(dataset, *arguments)
 
-        rebuild, (metadata, *protos) = self._dataset.lance_schema.__reduce__()
-        kept: list[bytes] = []
-        begin = 0
-        for field in self._dataset.lance_schema.fields():
-            end = begin + _fields_in(field)
-            kept += [] if field.name() in names else protos[begin:end]
-            begin = end
-        return lance.LanceDataset.commit(
-            self._dataset,
-            lance.LanceOperation.Project(rebuild(metadata, *kept)),
-            read_version=self.version,
-            detached=True,
-        )
+        return Table(table_changes.committed(self._dataset, self.path, made, failures), self.path)
 
     def _require(self, names: Iterable[str]) -> None:
         for name in names:
@@ -268,50 +363,3 @@ class Table:
                 raise DataError(
                     f"{self.path} has no column {name!r}", wanted=", ".join(self.column_names), hint=hint
                 )
-
-
-def _columns(schema: pa.Schema) -> str:
-    return ", ".join(f"{field.name} {field.type}" for field in schema)
-
-
-def _fields_in(field: Any) -> int:
-    """A field and everything nested in it; Lance stores them one after the other."""
-    return 1 + sum(_fields_in(child) for child in field.children())
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).split(", /")[0].splitlines()[0]
-
-
-def _remembering(
-    batches: Iterable[pa.RecordBatch], schema: pa.Schema, failures: list[BaseException]
-) -> Iterator[pa.RecordBatch]:
-    """Keep what a generator raises, Ctrl-C included; Lance would wrap it in an error of its own."""
-    try:
-        for batch in batches:
-            if not batch.schema.equals(schema):
-                raise DataError(f"rows of {_columns(batch.schema)}", wanted=_columns(schema))
-            yield batch
-    except BaseException as error:
-        failures.append(error)
-        raise
-
-
-@contextmanager
-def _appearing(path: Path) -> Iterator[Path]:
-    """A hidden folder that takes the name `path` when the block ends well, and is gone when it does not."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.parent / f".{path.name}.{os.getpid()}.unfinished"
-    replaced = unfinished.with_suffix(".replaced")
-    shutil.rmtree(unfinished, ignore_errors=True)
-    try:
-        yield unfinished
-        with suppress(FileNotFoundError):
-            path.rename(replaced)
-        unfinished.rename(path)
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
-        if path.exists():
-            shutil.rmtree(replaced, ignore_errors=True)
-        elif replaced.exists():
-            replaced.rename(path)

@@ -5,7 +5,7 @@ measured by one holds for the others. `normalise` runs on the batch, where the m
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import numpy as np
@@ -20,7 +20,7 @@ _MOST_PIXELS: Final = 64_000_000  # of a resized picture before its middle is cu
 
 Box = tuple[int, int, int, int]
 
-_FILTERS: Final = {
+FILTERS: Final = {
     "nearest": Image.Resampling.NEAREST,
     "bilinear": Image.Resampling.BILINEAR,
     "bicubic": Image.Resampling.BICUBIC,
@@ -41,7 +41,7 @@ def to_u8(image: Image.Image, spec: ImageSpec) -> UInt8[np.ndarray, "y x 3"]:
     if sides[0] * sides[1] > _MOST_PIXELS:
         middle = _resize_middle(image, sides, box, spec)
     else:
-        resized = image if image.size == sides else image.resize(sides, _FILTERS[spec.resampling])
+        resized = image if image.size == sides else image.resize(sides, FILTERS[spec.resampling])
         middle = resized if box == (0, 0, *sides) else resized.crop(box)
     return np.array(_laid_on_square(middle, spec))
 
@@ -81,7 +81,7 @@ def _resize_middle(image: Image.Image, sides: tuple[int, int], box: Box, spec: I
     """Resize only what is kept: a line of one by a million pixels would fill the memory."""
     across, down = image.width / sides[0], image.height / sides[1]
     source = (box[0] * across, box[1] * down, box[2] * across, box[3] * down)
-    return image.resize((box[2] - box[0], box[3] - box[1]), _FILTERS[spec.resampling], source)
+    return image.resize((box[2] - box[0], box[3] - box[1]), FILTERS[spec.resampling], source)
 
 
 def _laid_on_square(image: Image.Image, spec: ImageSpec) -> Image.Image:
@@ -134,3 +134,46 @@ def augment(
     columns = np.clip(np.arange(width) - right, 0, width - 1)
     moved: np.ndarray = np.clip(np.rint(levels), 0, 255).astype(np.uint8)[image[rows[:, None], columns]]
     return moved
+
+
+def ten_crop(image: Image.Image, spec: ImageSpec) -> UInt8[np.ndarray, "n y x 3"]:
+    """Four corners and the middle, each also mirrored: ResNet's standard test.
+
+    The corners are of the rectangle whose short side is `spec.resize_px` (256 for an input of 224 where the
+    spec does not say), not of a square.
+
+    Args:
+        image: RGB, upright.
+        spec: size and filter; `crop` is not looked at.
+    Returns: (10, spec.size, spec.size, 3) u8: corners row by row, the middle, then the same five mirrored.
+    Source: He et al. 2015, section 3.4; order as torchvision's `TenCrop`.
+    """
+    short, size = spec.resize_px or round(spec.size * 256 / 224), spec.size
+    whole = np.asarray(_short_side_to(image, short, spec))
+    bottom, right = whole.shape[0] - size, whole.shape[1] - size
+    middle = (round(bottom / 2), round(right / 2))
+    places = [(0, 0), (0, right), (bottom, 0), (bottom, right), middle]
+    five = [whole[y : y + size, x : x + size] for y, x in places]
+    mirrored = whole[:, ::-1]
+    five += [mirrored[y : y + size, x : x + size] for y, x in places]
+    return np.stack(five)
+
+
+def multi_scale(
+    image: Image.Image, spec: ImageSpec, short_sides: Sequence[int] = (224, 256, 384, 480, 640)
+) -> list[UInt8[np.ndarray, "y x 3"]]:
+    """The whole picture at several sizes, for a net that averages its scores over places and scales.
+
+    Args:
+        image: RGB, upright.
+        spec: the filter; nothing is cut.
+        short_sides: pixels.
+    Returns: one u8 array a scale, aspect kept.
+    Source: He et al. 2015, section 3.4.
+    """
+    return [np.array(_short_side_to(image, short, spec)) for short in short_sides]
+
+
+def _short_side_to(image: Image.Image, short: int, spec: ImageSpec) -> Image.Image:
+    sides = _center(*image.size, spec.model_copy(update={"resize_px": short}))
+    return image if image.size == sides else image.resize(sides, FILTERS[spec.resampling])

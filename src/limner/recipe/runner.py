@@ -14,7 +14,7 @@ import limner
 from limner.checkpoint import Bundle, save_bundle
 from limner.config import Config, build, to_toml
 from limner.convert.opening import digest_of, open_bundle
-from limner.data.loader import Loader
+from limner.data.loader import Loader, Pairs
 from limner.data.rows import Mixture
 from limner.data.table import Table
 from limner.data.tokenizers import WordPiece
@@ -156,18 +156,23 @@ def compose(recipe: Recipe, report: Report = silent) -> Composed:
     settings = recipe.train
     parts = [(source.rows(spec, settings.seed), source.weight) for source in recipe.data.sources]
     samples = sum(len(rows) for rows, _ in parts)
-    model.to(_device(recipe.machine.device))
+    device = _device(recipe.machine.device)
+    model.to(device)
     job = Job(
         model=model,
         state=start_blip(model, recipe.objective, settings.seed),
         step=BLIPStep(recipe.objective, spec),
         loader=Loader(
             Mixture(parts, settings.seed, samples),
-            tokenizer,
+            Pairs(tokenizer, recipe.data.max_tokens),
             settings.batch_size,
             settings.seed,
+            workers=recipe.machine.workers_are,
             num_workers=recipe.machine.workers,
-            max_tokens=recipe.data.max_tokens,
+            pin_memory=device.type == "cuda",
+            bucket_batches=recipe.data.bucket_batches,
+            stall_s=recipe.machine.stall_s,
+            say=report if report is not silent else None,
         ),
         optim=recipe.optim,
         settings=settings,

@@ -1,10 +1,10 @@
 """The schema of a recipe: its sections, their defaults, and what must fit together."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, model_serializer, model_validator
 
 from limner.config import Config, digest, read_toml
 from limner.data.scenes import SceneSettings
@@ -38,10 +38,19 @@ class DataSettings(Config):
     Args:
         sources: one table a source; mixed by weight.
         max_tokens: longest text, start and end tokens included; longer ones are cut.
+        bucket_batches: sort texts by length within windows of so many batches, so that batches hold less
+            padding; 0 does not. Tables only.
     """
 
     sources: tuple[Source, ...] = Field(min_length=1)
     max_tokens: int = Field(default=32, ge=4)
+    bucket_batches: int = Field(default=0, ge=0)
+
+    @model_serializer(mode="wrap")
+    def _written(self, plain: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
+        """Without buckets where there are none: runs keep their digest."""
+        values = plain(self)
+        return {key: value for key, value in values.items() if key != "bucket_batches" or value}
 
 
 class TokenizerSettings(Config):

@@ -1,16 +1,16 @@
 """Where the samples of a run come from: each kind of source as a config that makes its rows."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import chain
 from random import Random
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_serializer
 
 from limner.config import Config
 from limner.data.emoji import base_emoji, name_of
 from limner.data.emoji_rows import EmojiRows
-from limner.data.rows import Rows, TableRows
+from limner.data.rows import CaptionChoice, Rows, TableRows
 from limner.data.scene_language import captions, questions
 from limner.data.scenes import SceneRows, SceneSettings, plan_scene
 from limner.data.table import Table
@@ -55,7 +55,10 @@ class TableSource(Config):
         path: the table.
         texts_column: where captions are: "texts" as people wrote them, "texts_bootstrapped" after CapFilt.
         version: of the table; None is the newest when the run starts.
-        augment: jitter the pixels.
+        augment: what is done to pictures, a name of `limner.data.augment.RECIPES`;
+            true is "jitter", false "none".
+        where: only rows this SQL filter holds for, such as "split = 'train'".
+        captions: of a row with several: "random", another each epoch; "first"; "all", each a sample.
         weight: share of the mixture, in any unit.
     """
 
@@ -63,12 +66,31 @@ class TableSource(Config):
     path: str
     texts_column: str = "texts"
     version: int | None = None
-    augment: bool = False
+    augment: bool | str = False
+    where: str = ""
+    captions: CaptionChoice = "random"
     weight: float = Field(default=1.0, gt=0)
 
     def rows(self, spec: ImageSpec, seed: int) -> Rows:
         """What a loader reads."""
-        return TableRows(self.path, spec, seed, self.texts_column, augment=self.augment, version=self.version)
+        augment = ("jitter" if self.augment else "none") if isinstance(self.augment, bool) else self.augment
+        return TableRows(
+            self.path,
+            spec,
+            seed,
+            self.texts_column,
+            augment=augment,
+            version=self.version,
+            where=self.where or None,
+            captions=self.captions,
+        )
+
+    @model_serializer(mode="wrap")
+    def _written(self, plain: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
+        """Without the filter and the choice of captions where nothing was said: runs keep their digest."""
+        values = plain(self)
+        silent = {"where": "", "captions": "random"}
+        return {key: value for key, value in values.items() if key not in silent or value != silent[key]}
 
     def texts(self) -> Iterator[str]:
         """Captions, questions and answers, row by row."""

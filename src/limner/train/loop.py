@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_serializer
 from torch import Tensor, nn
 
 from limner.checkpoint import (
@@ -23,6 +23,7 @@ from limner.checkpoint import (
     stored_weights,
 )
 from limner.config import Config
+from limner.data.fetching import Workers
 from limner.data.loader import Batch, Loader, LoaderState
 from limner.errors import TrainingError
 from limner.objectives.momentum import FeatureQueue
@@ -73,7 +74,9 @@ class MachineSettings(Config):
     Args:
         device: "auto" is the first CUDA device, or else the CPU.
         threads: of the CPU; 0 leaves torch's choice.
-        workers: processes that make batches ahead; 0 makes them in between.
+        workers: how many make batches ahead; 0 makes them in between.
+        workers_are: "processes", or "threads", which start at once and share one picture cache.
+        stall_s: seconds without a batch after which the loader says where each worker stands.
         max_minutes: save and stop after so many minutes; resuming goes on. None: no limit.
         tensorboard: also write scalars for TensorBoard.
     """
@@ -81,8 +84,17 @@ class MachineSettings(Config):
     device: str = "auto"
     threads: int = Field(default=0, ge=0)
     workers: int = Field(default=0, ge=0)
+    workers_are: Workers = "processes"
+    stall_s: float = Field(default=60.0, gt=0)
     max_minutes: float | None = Field(default=None, gt=0)
     tensorboard: bool = False
+
+    @model_serializer(mode="wrap")
+    def _written(self, plain: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
+        """Without what younger limners added, where nothing was said: runs keep their digest."""
+        values = plain(self)
+        silent = {"workers_are": "processes", "stall_s": 60.0}
+        return {key: value for key, value in values.items() if key not in silent or value != silent[key]}
 
 
 class Job(NamedTuple):
@@ -102,7 +114,7 @@ class Job(NamedTuple):
     model: nn.Module
     state: TaskState
     step: Step
-    loader: Loader
+    loader: Loader[Batch]
     optim: OptimSettings
     settings: TrainSettings
     machine: MachineSettings = MachineSettings()
@@ -319,4 +331,4 @@ class Run:
 
 def on_device(batch: Batch, device: torch.device) -> Batch:
     """The batch with its tensors on the device."""
-    return Batch(batch.keys, *(part.to(device) for part in batch[1:]))
+    return Batch(batch.keys, *(part.to(device, non_blocking=True) for part in batch[1:]))

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from limner.data.rowfiles import head, open_rowfile
+from limner.data.sources.rowfiles import head, open_rowfile
 from limner.errors import DataError
 
 

@@ -13,11 +13,10 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
-from limner.config import Config
-from limner.data.intake import Limits
-from limner.data.rowfiles import SUFFIXES, Row, RowFile, head, is_picture_path, open_rowfile
+from limner.data.sources.item import Guess, ImportOptions, Item
+from limner.data.sources.rowfiles import SUFFIXES, Row, RowFile, head, is_picture_path, open_rowfile
 from limner.errors import DataError
 
 PICTURE_COLUMNS: Final = (
@@ -30,63 +29,8 @@ CAPTION_COLUMNS: Final = (
 KEY_COLUMNS: Final = ("key", "id", "uid")
 
 
-class ImportOptions(Config):
-    """What overrides a guess, and what is refused.
-
-    Args:
-        picture_column: holds paths or encoded pictures.
-        caption_column: holds a text, or a list of texts.
-        key_column: holds a unique name; by default the picture's path.
-        separator: of a CSV.
-        encoding: of a text file.
-        base: folder that relative paths start from; by default the folder of the file.
-        limits: of the intake.
-        max_bad: share of the rows that may be refused, [0, 1].
-    """
-
-    picture_column: str | None = None
-    caption_column: str | None = None
-    key_column: str | None = None
-    separator: str | None = None
-    encoding: str | None = None
-    base: Path | None = None
-    limits: Limits = Limits()
-    max_bad: float = 0.05
-
-
-class Item(NamedTuple):
-    """One row of a source before its picture is opened.
-
-    Args:
-        key: unique name.
-        origin: where it came from, for people.
-        picture: path or encoded bytes; None when the row itself is broken.
-        texts: as they stand in the source.
-    """
-
-    key: str
-    origin: str
-    picture: Path | bytes | None
-    texts: tuple[Any, ...] = ()
-
-
-@dataclass(frozen=True)
-class Guess:
-    """What a source was taken for.
-
-    Args:
-        source: file or folder.
-        lines: the guess in words, one fact a line.
-        examples: its first items, at most three.
-        count: items in all, None where only reading them would tell.
-        items: reads them, from the start each time it is called.
-    """
-
-    source: Path
-    lines: tuple[str, ...]
-    examples: tuple[Item, ...]
-    count: int | None
-    items: Callable[[], Iterator[Item]]
+KINDS: Final = {"folder": "a folder of pictures", "rows": "a CSV, TSV, JSON lines or Parquet file"}
+"""Every kind of source, in words."""
 
 
 def guess_source(source: str | Path, options: ImportOptions | None = None) -> Guess:
@@ -131,7 +75,7 @@ def _guess_folder(folder: Path) -> Guess:
         *([f"not read: {others} other files"] if others else []),
     ]
     items = partial(_folder_items, folder, pictures, sidecars)
-    return Guess(folder, tuple(lines), tuple(islice(items(), 3)), len(pictures), items)
+    return Guess(str(folder), "folder", tuple(lines), tuple(islice(items(), 3)), len(pictures), items)
 
 
 def _folder_items(folder: Path, pictures: Sequence[Path], sidecars: dict[Path, Path]) -> Iterator[Item]:
@@ -204,7 +148,14 @@ def _guess_rows(file: RowFile, options: ImportOptions) -> Guess:
         )
     read = partial(_row_items, file, columns)
     items = partial(_joined, read) if joined else read
-    return Guess(file.path, tuple(lines), tuple(islice(read(), 3)), None if joined else file.num_rows, items)
+    return Guess(
+        str(file.path),
+        "rows",
+        tuple(lines),
+        tuple(islice(read(), 3)),
+        None if joined else file.num_rows,
+        items,
+    )
 
 
 def _choose_columns(file: RowFile, sample: Sequence[Row], options: ImportOptions) -> _Columns:

@@ -20,6 +20,7 @@ import struct
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -210,6 +211,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--write", action="store_true")
     options = parser.parse_args()
+    warnings.simplefilter("error")  # a warning is a crash too
     begin = time.perf_counter()
     found = fuzz(options.inputs, options.seed)
     total: collections.Counter[str] = collections.Counter()

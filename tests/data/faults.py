@@ -3,8 +3,7 @@
     fault = make("cmyk_jpeg", seed=3)     # fault.data, and what the intake must say of it
 
 `KINDS` names every kind: `GOOD` come in, `BROKEN` are refused. A file is a pure function of kind and seed.
-The upper left eighth of an upright picture shows `colour`, so that a wrong turn, a wrong colour space or a
-wrong frame is seen.
+The upper left eighth of an upright picture shows `colour`, so that a wrong turn or colour space is seen.
 """
 
 import io
@@ -26,10 +25,10 @@ class Fault(NamedTuple):
     Args:
         name: of the file, unique by kind and seed.
         data: its bytes.
-        reason: why the intake refuses it; None when it comes in.
-        width: of the upright picture, pixels; 0 when refused.
+        reason: why the intake refuses it; None when it comes in, and only then the rest holds.
+        width: of the upright picture, pixels.
         height: likewise.
-        format: as the intake names it; "" when refused.
+        format: as the intake names it.
         colour: RGB of the upper left eighth.
         tolerance: per channel, of the colour.
     """
@@ -118,11 +117,6 @@ def _turned(name: str, code: int, tolerance: int) -> Callable[[Rng], Kept]:
     return maker
 
 
-def _cmyk_jpeg(rng: Rng) -> Kept:
-    image = scene(rng)
-    return Kept(encoded(image.convert("CMYK"), "JPEG", quality=98), image, "JPEG", 12)
-
-
 def _ycck_jpeg(rng: Rng) -> Kept:
     """Adobe's four channels, the first three as luma and chroma: planes go in as they are stored."""
     image = scene(rng)
@@ -140,7 +134,7 @@ def _lab_tiff(rng: Rng) -> Kept:
     image = scene(rng)
     srgb, lab = ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB")
     stored = ImageCms.profileToProfile(image, srgb, lab, outputMode="LAB")
-    return Kept(encoded(stored, "TIFF"), image, "TIFF", 12)
+    return Kept(encoded(stored, "TIFF"), image, "TIFF", 40)  # 8 bits are coarse near black
 
 
 def _grey(name: str, dtype: Any, factor: float) -> Callable[[Rng], Kept]:
@@ -201,24 +195,14 @@ def _frames(name: str, tolerance: int = 0, **options: Any) -> Callable[[Rng], Ke
     return maker
 
 
-def _broken_exif(rng: Rng) -> Kept:
-    image = scene(rng)
-    junk = b"Exif\x00\x00II*\x00\xff\xff\xff\x7f" + rng.bytes(40)
-    return Kept(encoded(image, "JPEG", quality=95, subsampling=0, exif=junk), image, "JPEG", 12)
-
-
-def _cut(name: str) -> Callable[[Rng], tuple[bytes, str]]:
-    """Noise of 64 × 64, cut between 20 and 80 % of the file."""
+def _cut(name: str, low: float = 0.2, high: float = 0.8) -> Callable[[Rng], tuple[bytes, str]]:
+    """Noise of 64 × 64, cut between these shares of the file."""
 
     def maker(rng: Rng) -> tuple[bytes, str]:
         data = encoded(Image.fromarray(rng.integers(0, 256, (64, 64, 3), dtype=np.uint8)), name)
-        return data[: int(len(data) * rng.uniform(0.2, 0.8))], "truncated"
+        return data[: max(14, int(len(data) * rng.uniform(low, high)))], "truncated"
 
     return maker
-
-
-def _header_only(name: str) -> Callable[[Rng], tuple[bytes, str]]:
-    return lambda rng: (encoded(scene(rng), name)[: int(rng.integers(13, 24))], "truncated")
 
 
 def _damaged_png(rng: Rng) -> tuple[bytes, str]:
@@ -321,8 +305,8 @@ GOOD: dict[str, tuple[str, Callable[[Rng], Kept]]] = {
     "exif_png": ("png", _turned("PNG", 6, 0)),
     "exif_webp": ("webp", _turned("WEBP", 5, 40)),
     "exif_tiff": ("tif", _turned("TIFF", 8, 0)),
-    "broken_exif": ("jpg", _broken_exif),
-    "cmyk_jpeg": ("jpg", _cmyk_jpeg),
+    "broken_exif": ("jpg", _plain("JPEG", 12, exif=b"Exif\x00\x00II*\x00\xff\xff\xff\x7f junk", **_FINE)),
+    "cmyk_jpeg": ("jpg", _plain("JPEG", 12, mode="CMYK", quality=98)),
     "ycck_jpeg": ("jpg", _ycck_jpeg),
     "cmyk_tiff": ("tif", _plain("TIFF", 2, mode="CMYK")),
     "lab_tiff": ("tif", _lab_tiff),
@@ -348,8 +332,8 @@ BROKEN: dict[str, tuple[str, Callable[[Rng], tuple[bytes, str]]]] = {
     "zeros": ("png", lambda rng: (bytes(int(rng.integers(1, 5000))), "not_a_picture")),
     "other_format": ("png", _begins(b"<svg xmlns=", b"8BPS\x00\x01", b"%PDF-1.7\n", reason="format")),
     **{f"cut_{name.lower()}": (name.lower(), _cut(name)) for name in _CUT},
-    "header_jpeg": ("jpg", _header_only("JPEG")),
-    "header_png": ("png", _header_only("PNG")),
+    "header_jpeg": ("jpg", _cut("JPEG", 0, 0.01)),
+    "header_png": ("png", _cut("PNG", 0, 0.002)),
     "damaged_png": ("png", _damaged_png),
     "png_bomb": ("png", _png_bomb),
     "bmp_bomb": ("bmp", _header_bomb("BMP", 18, "<ii")),

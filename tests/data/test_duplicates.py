@@ -1,8 +1,10 @@
 """Groups of the same picture against slow loops over all pairs."""
 
 import time
+from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -15,7 +17,10 @@ from limner.data.duplicates import (
     leaks,
     near_groups,
 )
+from limner.data.intake import open_picture
 from limner.errors import DataError
+
+SHARED = Path(__file__).parents[3] / "shared/data"
 
 
 def slow_groups(count, same):
@@ -132,3 +137,46 @@ def test_splits_keep_groups_whole_and_do_not_move_when_rows_come():
 def test_shares_that_are_none_are_told(fractions):
     with pytest.raises(DataError, match="add up to 1"):
         assigned_splits(np.arange(2), fractions, 0, ["a", "b"])
+
+
+@pytest.mark.slow
+def test_a_hundred_thousand_hashes_take_seconds():
+    rng = np.random.default_rng(0)
+    hashes = [f"{value:016x}" for value in rng.integers(0, 2**63, 100_000).tolist()]
+    for distance, most in ((2, 3), (4, 6), (8, 20)):
+        begun = time.process_time()
+        near_groups(hashes, distance)
+        assert time.process_time() - begun < most
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not SHARED.exists(), reason="needs ../shared/data")
+def test_copies_of_the_clip_art_are_those_its_table_names():
+    rows = pq.read_table(SHARED / "clipart/clipart.parquet", columns=["id", "dup_of", "image"]).to_pylist()
+    seen = [open_picture(row["image"]) for row in rows]
+    exact = exact_groups([picture.sha256 for picture in seen])
+    place = {row["id"]: number for number, row in enumerate(rows)}
+    truth = [place[row["dup_of"]] if row["dup_of"] else number for number, row in enumerate(rows)]
+    assert exact.tolist() == truth
+    joined_rows, largest = {}, {}
+    for distance in (0, 2, 4, 6):
+        near = near_groups([picture.phash for picture in seen], distance)
+        assert joined(exact, near).tolist() == near.tolist()  # the same bytes have the same hash
+        joined_rows[distance] = int((near != np.arange(len(rows))).sum())
+        largest[distance] = int(np.bincount(near).max())
+    assert joined_rows == {0: 625, 2: 868, 4: 1107, 6: 1302}
+    assert largest == {0: 10, 2: 32, 4: 108, 6: 199}
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not SHARED.exists(), reason="needs ../shared/data")
+def test_photographs_are_not_mistaken_for_each_other():
+    counts, hashes = {}, []
+    for split in ("train", "val", "test", "none"):
+        rows = pq.read_table(SHARED / f"flickr8k/{split}.parquet").to_pylist()
+        counts[split] = len(rows)
+        assert all(len(row["captions"]) == 5 for row in rows)
+        hashes += [open_picture(row["image"]).phash for row in rows]
+    assert counts == {"train": 6000, "val": 1000, "test": 1000, "none": 91}
+    copies = [int((near_groups(hashes, bits) != np.arange(len(hashes))).sum()) for bits in (2, 6, 8, 10)]
+    assert copies == [1, 1, 2, 30]

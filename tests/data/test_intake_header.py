@@ -115,7 +115,7 @@ def test_a_small_webp_with_a_huge_canvas_costs_no_memory() -> None:
 def test_heic_leaves_pillows_list_of_formats_alone() -> None:
     before = dict(Image.OPEN)
     assert open_picture(make("heic", 0).data).format == "HEIC"
-    assert Image.OPEN == before
+    assert before == Image.OPEN
 
 
 def test_heic_without_its_reader_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

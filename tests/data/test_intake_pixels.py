@@ -73,6 +73,8 @@ def test_every_mode_of_pillow_becomes_rgb(mode: str) -> None:
         ([np.nan, np.inf, 1.0], [0, 0, 255]),
         ([0.0, 0.0, 0.0], [0, 0, 0]),
         ([-3.0, -2.0, -1.0], [0, 0, 0]),
+        ([-3e38, 1e-40, 3e38], [0, 0, 255]),
+        ([-3e38, 0.5, 1.0], [0, 128, 255]),
     ],
 )
 def test_floats_are_fitted_to_the_range_that_holds_them(values: list[float], expected: list[int]) -> None:

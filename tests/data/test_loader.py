@@ -260,6 +260,7 @@ def undisturbed() -> list[str]:
     return [f"{after.epoch} {after.step}: {' '.join(keys)}" for keys, after in found]
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")
 def test_killed_at_any_moment_it_reads_the_very_same_batches(tmp_path: Path) -> None:
     rng, kills = random.Random(4), 0

@@ -4,11 +4,14 @@ import io
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from PIL import Image, ImageDraw
 
-from limner.data.table import Table
+from limner.data.intake import open_picture
+from limner.data.quarantine import QUARANTINE_SCHEMA
+from limner.data.table import SCHEMA, Table
 from limner.record import Recorder
 
 TEXTS = pa.list_(pa.string())
@@ -139,3 +142,55 @@ def run(table: Table) -> Path:
                 )
     recorder.write("comparison", measure="i2t_r1", gain=0.1, low=-0.02, high=0.21, verdict="within noise")
     return folder
+
+
+def encoded(image: Image.Image, format_name: str = "PNG", **options: Any) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, format_name, **options)
+    return buffer.getvalue()
+
+
+def odd_rows() -> list[dict[str, Any]]:
+    """Rows with one fault each; their keys say which."""
+    rng = np.random.default_rng(0)
+
+    def noise(width: int = 96, height: int = 96) -> Image.Image:
+        small = Image.fromarray(rng.integers(0, 255, (6, 6, 3), dtype=np.uint8))
+        return small.resize((width, height), Image.Resampling.BICUBIC)
+
+    first = noise()
+    pictures = {
+        "plain": (encoded(first), ["a red ball on the green grass of the park"], "train"),
+        "copy": (encoded(first), ["a ball"], "test"),
+        "near": (encoded(first.resize((80, 80)), "JPEG", quality=80), ["the same ball"], "val"),
+        "blank": (encoded(Image.new("RGB", (96, 96), "white")), [], "train"),
+        "dark": (encoded(Image.new("RGB", (97, 96), (9, 8, 7))), None, "train"),
+        "wide": (encoded(noise(600, 30)), ["flower_01.svg"], "train"),
+        "tiny": (encoded(noise(8, 8)), ["<script>alert(1)</script>"], "train"),
+        "large": (encoded(noise(500, 480)), ["un chat noir dort sur le canapé du salon"], None),
+        **{f"icon{i}": (encoded(noise()), ["flat icon"], "train") for i in range(5)},
+    }
+    rows = []
+    for key, (data, texts, split) in pictures.items():
+        seen = open_picture(data)
+        known = {name: getattr(seen, name) for name in ("width", "height", "format", "sha256", "phash")}
+        rows.append({"key": key, "image": data, **known, "texts": texts, "split": split, "licence": "CC0"})
+    broken = rows[0] | {
+        "key": "broken",
+        "image": b"not a picture",
+        "sha256": "",
+        "phash": None,
+        "texts": ["x"],
+    }
+    return [*rows, broken | {"split": None}]
+
+
+@pytest.fixture
+def odd_table(tmp_path: Path) -> Table:
+    batch = pa.RecordBatch.from_pylist(odd_rows(), schema=SCHEMA)
+    refused = [
+        {"key": "r", "origin": "r.jpg", "reason": "truncated", "message": "JPEG breaks off", "source": "s"}
+    ]
+    quarantine = pa.RecordBatch.from_pylist(refused, schema=QUARANTINE_SCHEMA)
+    Table.write(tmp_path / "odd.quarantine.lance", [quarantine], QUARANTINE_SCHEMA)
+    return Table.write(tmp_path / "odd.lance", [batch])

@@ -22,6 +22,7 @@ from limner.cli.inspect import inspect
 from limner.cli.models import models
 from limner.cli.quickstart import quickstart
 from limner.cli.report import report
+from limner.cli.scrub import scrub
 from limner.cli.search import search
 from limner.cli.terminal import STOPPED, Stopped, leave_on_ctrl_c, talk
 from limner.cli.train import train
@@ -80,6 +81,7 @@ def _limner(
 
 app.command("quickstart")(quickstart)
 app.command("import")(import_table)
+app.command("scrub")(scrub)
 app.command("export")(export)
 app.command("caption")(caption)
 app.command("search")(search)

@@ -12,7 +12,7 @@ import numpy as np
 
 from limner.data.captions import useful_texts, writable
 from limner.data.import_staging import fingerprint
-from limner.data.intake import Limits, open_picture
+from limner.data.intake import Limits, open_picture, read_file
 from limner.data.sources import ImportOptions, Item
 from limner.data.table import SCHEMA, Table
 from limner.errors import DataError, PictureError
@@ -168,13 +168,8 @@ def open_item(item: Item, limits: Limits, seen: dict[str, dict[str, Any]]) -> Op
 
 
 def _bytes_of(picture: Any, limits: Limits) -> Any:
-    """The bytes of a file that can be read; anything else is left to the intake."""
-    if isinstance(picture, (bytes, np.ndarray)):
-        return picture
-    try:
-        return picture.read_bytes() if picture.stat().st_size <= limits.max_bytes else picture
-    except (OSError, ValueError):
-        return picture
+    """The bytes of a file; pixels and bytes as they are."""
+    return picture if isinstance(picture, (bytes, np.ndarray)) else read_file(picture, limits)
 
 
 class RowMaker:

@@ -50,6 +50,7 @@ __all__ = [
     "decode",
     "open_picture",
     "phash",
+    "read_file",
 ]
 
 WHITE: Final = (255, 255, 255)
@@ -135,6 +136,28 @@ def decode(
     return _decode(data, limits, background, max_side)[0]
 
 
+def read_file(path: RemotePath | Path, limits: Limits) -> bytes:
+    """The bytes of a picture file; a folder, a pipe or a device is never opened, since it may block.
+
+    Args:
+        path: local or remote.
+        limits: of bytes.
+    Raises: PictureError with reason `missing` or `too_large`.
+    """
+    try:
+        known = path.stat()
+        if known.st_mode and not S_ISREG(known.st_mode):
+            raise refused("missing", f"{path} is no regular file", "a file that can be read")
+        if known.st_size > limits.max_bytes:
+            raise refused("too_large", f"{path}: {known.st_size:,} bytes", f"at most {limits.max_bytes:,}")
+        with path.open("rb") as file:  # never more than is allowed, whatever the size said
+            return bytes(file.read(limits.max_bytes + 1))
+    except PictureError:
+        raise
+    except Exception as error:  # OSError, ValueError for a null byte, and what remote stores raise
+        raise refused("missing", f"{path}: {error}", "a file that can be read") from error
+
+
 def phash(image: Image.Image) -> str:
     """64-bit perceptual hash: which of the 8 × 8 lowest DCT terms of 32 × 32 greys exceed their median."""
     grey = image.convert("L").resize((32, 32), Image.Resampling.LANCZOS, reducing_gap=3.0)
@@ -182,26 +205,10 @@ def _as_bytes(source: Source, limits: Limits, background: Colour) -> bytes:
     if isinstance(source, (bytearray, memoryview)):
         return bytes(source)
     if isinstance(source, str):
-        return _read_file(Path(source), limits)
+        return read_file(Path(source), limits)
     if isinstance(source, Path) or (hasattr(source, "stat") and hasattr(source, "open")):
-        return _read_file(source, limits)
+        return read_file(source, limits)
     raise refused("not_a_picture", f"a {type(source).__name__}", "a path, bytes, a Pillow image or an array")
-
-
-def _read_file(path: RemotePath | Path, limits: Limits) -> bytes:
-    """The bytes of a regular file; a folder, a pipe or a device is never opened, since it may block."""
-    try:
-        known = path.stat()
-        if known.st_mode and not S_ISREG(known.st_mode):
-            raise refused("missing", f"{path} is no regular file", "a file that can be read")
-        if known.st_size > limits.max_bytes:
-            raise refused("too_large", f"{path}: {known.st_size:,} bytes", f"at most {limits.max_bytes:,}")
-        with path.open("rb") as file:  # never more than is allowed, whatever the size said
-            return bytes(file.read(limits.max_bytes + 1))
-    except PictureError:
-        raise
-    except Exception as error:  # OSError, ValueError for a null byte, and what remote stores raise
-        raise refused("missing", f"{path}: {error}", "a file that can be read") from error
 
 
 def _encoded(image: Image.Image, limits: Limits, background: Colour) -> bytes:

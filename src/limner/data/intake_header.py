@@ -119,7 +119,7 @@ class Reader(io.BytesIO):
         """What is read from now on is pixels."""
         self._in_header = False
 
-    def _refuse(self, reason: str, what: str, limit: float) -> None:
+    def _refuse(self, reason: str, what: str, limit: int | float) -> None:
         unit = "s" if reason == "too_slow" else f"bytes or {_MAX_HEADER_READS:,} pieces"
         self.refusal = refused(reason, f"{what} {limit:,} {unit}")  # kept: decoders swallow errors
         raise self.refusal

@@ -61,6 +61,8 @@ def to_rgb(image: Image.Image, background: Colour) -> Image.Image:
         return _as_8_bit(image).convert("RGB")
     if image.mode == "LAB":
         return _from_lab(image)
+    if image.mode == "La":  # the one mode with alpha that does not go to RGBA by itself
+        image = image.convert("LA")
     if not image.has_transparency_data:
         return image.convert("RGB")
     layer = image.convert("RGBA")
@@ -100,8 +102,9 @@ def from_array(array: np.ndarray) -> Image.Image:
 def _as_8_bit(image: Image.Image) -> Image.Image:
     """Grey of 16 bits, 32 bits or floats; the range is the mode's, or read off the values."""
     values = np.nan_to_num(np.asarray(image).astype(np.float32), copy=False, posinf=0, neginf=0)
+    np.maximum(values, 0, out=values)
     values *= _scale(image.mode, float(values.max()))
-    np.clip(np.rint(values, out=values), 0, 255, out=values)
+    np.minimum(np.rint(values, out=values), 255, out=values)
     return Image.fromarray(values.astype(np.uint8))
 
 

@@ -5,7 +5,6 @@ processes that read a table are spawned and open it themselves. Lance is importe
 touched (0.5 s).
 """
 
-import difflib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
@@ -15,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 from jaxtyping import Int64
 
-from limner.data import table_changes
+from limner.data import table_changes, table_reading
 from limner.data.table_writing import appearing, first_line, remembering
 from limner.errors import DataError
 
@@ -230,23 +229,15 @@ class Table:
         for batch in self._scan(columns, where, batch_size).to_batches():
             yield batch.to_pylist()
 
+    def count(self, where: str | None = None) -> int:
+        """How many rows fit a filter, see `positions`.
+
+        Raises: DataError for a filter that cannot be read.
+        """
+        return self.num_rows if where is None else int(self._scan(["key"], where).count_rows())
+
     def _scan(self, columns: Sequence[str] | None, where: str | None, batch_size: int | None = None) -> Any:
-        try:
-            scanner = self._dataset.scanner(
-                columns=list(columns) if columns else None,
-                filter=where,
-                batch_size=batch_size,
-                scan_in_order=True,
-            )
-            if where:
-                scanner.explain_plan()  # a wrong name shows when the plan is made
-        except (OSError, ValueError) as error:
-            raise DataError(
-                f"the filter {where!r} does not fit {self.path}: {first_line(error)}",
-                wanted="SQL over " + ", ".join(self.column_names),
-                hint="--where \"split = 'train' and width > 200\"",
-            ) from error
-        return scanner
+        return table_reading.scanner(self._dataset, self.path, columns, filter=where, batch_size=batch_size)
 
     def upsert(
         self,
@@ -318,48 +309,45 @@ class Table:
 
         Args:
             keep_versions: newest versions to keep, at least 1; all by default. Files of others go.
-        Returns: files_removed, files_added, versions_removed and bytes_freed; the last is below 0 where older
-            versions are kept, since they hold on to their files.
+        Returns: files_removed, files_added, versions_removed, bytes_freed (below 0 where old versions stay).
         Raises: DataError when the table has changed since this one was opened.
         """
         before = self.bytes_on_disk()
-        done = table_changes.committed(
-            self._dataset, self.path, lambda dataset: table_changes.compacted(dataset, keep_versions)
-        )
+        done = table_changes.committed(self._dataset, self.path, table_changes.compacted, keep_versions)
         return {**done, "bytes_freed": before - self.bytes_on_disk()}
 
     def bytes_on_disk(self) -> int:
         """Size of the table's folder, all versions together."""
         return sum(path.stat().st_size for path in self.path.rglob("*") if path.is_file())
 
+    def column_bytes(self) -> dict[str, int]:
+        """Bytes on disk of each column at this version; deleted rows count until `compact`."""
+        return table_reading.column_bytes(self._dataset)
+
     def versions(self) -> list[Version]:
         """Every version, oldest first, with its note."""
+
+        def note(version: int) -> str:
+            return table_changes.note_in(self._dataset.read_transaction(version))
+
         return [
-            Version(v["version"], v["timestamp"].isoformat(timespec="seconds"), self._note(v["version"]))
+            Version(v["version"], v["timestamp"].isoformat(timespec="seconds"), note(v["version"]))
             for v in self._dataset.versions()
         ]
 
     def record(self, version: int | None = None) -> dict[str, Any] | None:
-        """The JSON object kept with a version, by default this one; None when it has none."""
-        number = self.version if version is None else version
-        return table_changes.record_in(self._dataset.read_transaction(number))
+        """The JSON object kept with a version, by default this one; None when it has none.
 
-    def _note(self, version: int) -> str:
-        return table_changes.note_in(self._dataset.read_transaction(version))
+        Raises: DataError when there is no such version.
+        """
+        at = Table.open(self.path, version) if version else self
+        return table_changes.record_in(self._dataset.read_transaction(at.version))
 
     def _changed(
         self, change: Callable[..., Any], *arguments: Any, failures: Sequence[BaseException] = ()
     ) -> "Table":
-        def made(dataset: Any) -> Any:
-            return change(dataset, *arguments)
-
-        return Table(table_changes.committed(self._dataset, self.path, made, failures), self.path)
+        made = table_changes.committed(self._dataset, self.path, change, *arguments, failures=failures)
+        return Table(made, self.path)
 
     def _require(self, names: Iterable[str]) -> None:
-        for name in names:
-            if not self.has(name):
-                near = difflib.get_close_matches(name, self.column_names, n=1)
-                hint = f"did you mean {near[0]!r}?" if near else ""
-                raise DataError(
-                    f"{self.path} has no column {name!r}", wanted=", ".join(self.column_names), hint=hint
-                )
+        table_reading.require(self.path, self.column_names, names)

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import pyarrow as pa
 
+from limner.data.table_reading import field_numbers
 from limner.data.table_writing import first_line
 from limner.errors import DataError
 
@@ -23,14 +24,18 @@ _COMPACT_ROWS: Final = 64
 
 
 def committed(
-    dataset: Any, path: Path, change: Callable[[Any], Any], failures: Sequence[BaseException] = ()
+    dataset: Any,
+    path: Path,
+    change: Callable[..., Any],
+    *arguments: Any,
+    failures: Sequence[BaseException] = (),
 ) -> Any:
     """What `change` makes of a data set.
 
     Args:
         dataset: at its newest version, or it is refused.
         path: for messages.
-        change: one of the functions below.
+        change: one of the functions below; it gets the data set and `arguments`.
         failures: what the rows to write have raised; it comes before what Lance says of it.
     Raises: DataError when the table has changed since it was opened, or Lance refuses.
     """
@@ -42,7 +47,7 @@ def committed(
     if dataset.latest_version != dataset.version:
         raise stale
     try:
-        return change(dataset)
+        return change(dataset, *arguments)
     except CommitConflictError as error:
         raise stale from error
     except (OSError, ValueError) as error:
@@ -107,6 +112,9 @@ def with_columns(dataset: Any, columns: pa.Table, note: str, record: dict[str, A
         fragments.append(merged)
     if schema is None:
         raise DataError("columns for a table without rows", wanted="at least one row")
+    used = {number for field in schema.fields() for number in field_numbers(field)}
+    for fragment in fragments:
+        fragment.files = [file for file in fragment.files if used.intersection(file.fields)]
     return _commit_operation(dataset, lance.LanceOperation.Merge(fragments, schema), note, record)
 
 
@@ -187,24 +195,26 @@ def _commit(dataset: Any, transaction: Any, note: str, record: dict[str, Any] | 
 
 
 def _detached_without(dataset: Any, names: Sequence[str]) -> Any:
-    """This version without some columns, in a commit nobody sees: Lance adds no name that exists."""
+    """This version without some columns, in a commit nobody sees: Lance adds no name that exists.
+
+    Their files stay until `with_columns` leaves them out: so Lance gives no number of theirs a second time.
+    """
     import lance
 
     rebuild, (metadata, *protos) = dataset.lance_schema.__reduce__()
     kept: list[bytes] = []
     begin = 0
     for field in dataset.lance_schema.fields():
-        end = begin + _fields_in(field)
+        end = begin + len(field_numbers(field))
         kept += [] if field.name() in names else protos[begin:end]
         begin = end
     return lance.LanceDataset.commit(
         dataset,
-        lance.LanceOperation.Project(rebuild(metadata, *kept)),
+        lance.LanceOperation.Merge(_fragments(dataset), rebuild(metadata, *kept)),
         read_version=dataset.version,
         detached=True,
     )
 
 
-def _fields_in(field: Any) -> int:
-    """A field and everything nested in it; Lance stores them one after the other."""
-    return 1 + sum(_fields_in(child) for child in field.children())
+def _fragments(dataset: Any) -> list[Any]:
+    return [fragment.metadata for fragment in dataset.get_fragments()]

@@ -257,13 +257,18 @@ def _cases(table: Table, rows: Sequence[Row]) -> list[Case]:
     ]
 
 
-def thumbnail(data: bytes) -> str:
-    """A small copy of a picture as a data URI; "" when it cannot be opened."""
+def thumbnail(data: bytes, side_px: int = THUMBNAIL_PX) -> str:
+    """A small copy of a picture as a data URI; "" when it cannot be opened.
+
+    Args:
+        data: encoded picture.
+        side_px: longest side of the copy.
+    """
     try:
-        image = decode(data, max_side=THUMBNAIL_PX)
+        image = decode(data, max_side=side_px)
     except PictureError:
         return ""
-    image.thumbnail((THUMBNAIL_PX, THUMBNAIL_PX), Image.Resampling.LANCZOS)
+    image.thumbnail((side_px, side_px), Image.Resampling.LANCZOS)
     buffer = io.BytesIO()
     image.save(buffer, "WEBP", quality=86, method=4)
     return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode()

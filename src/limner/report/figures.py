@@ -46,7 +46,7 @@ _STYLE: Any = {
 }
 
 
-_ABOVE: dict[str, Any] = {"loc": "lower left", "bbox_to_anchor": (0, 1), "borderaxespad": 0.2}
+ABOVE: dict[str, Any] = {"loc": "lower left", "bbox_to_anchor": (0, 1), "borderaxespad": 0.2}
 
 
 class Interval(NamedTuple):
@@ -64,15 +64,16 @@ class Interval(NamedTuple):
 
 
 @contextmanager
-def _drawing(
+def drawing(
     width: float, height: float, rows: int = 1, columns: int = 1
 ) -> Iterator[tuple[Figure, list[Axes]]]:
+    """A figure in the page's style with its axes; inches."""
     with mpl.rc_context(_STYLE):
         figure = Figure(figsize=(width, height), layout="constrained")
         yield figure, list(np.atleast_1d(figure.subplots(rows, columns)).ravel())
 
 
-def _svg(figure: Figure, title: str) -> str:
+def svg(figure: Figure, title: str) -> str:
     """The figure as one accessible element: themed, scalable, its ids its own."""
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
@@ -99,7 +100,7 @@ def score_histogram(groups: Mapping[str, Sequence[float]], threshold: float, tit
         title: for screen readers.
     """
     colours = dict(zip(groups, ("blue", "orange", "grey", "green", "red"), strict=False))
-    with _drawing(5.2, 0.55 + 0.85 * len(groups), rows=len(groups)) as (figure, axes):
+    with drawing(5.2, 0.55 + 0.85 * len(groups), rows=len(groups)) as (figure, axes):
         for axis, (name, scores) in zip(axes, groups.items(), strict=True):
             edges = np.linspace(0, 1, 41).tolist()
             axis.hist(scores, edges, color=COLOURS[colours[name]])
@@ -110,7 +111,7 @@ def score_histogram(groups: Mapping[str, Sequence[float]], threshold: float, tit
             axis.locator_params(axis="y", nbins=2, integer=True)
             axis.tick_params(labelbottom=axis is axes[-1])
         axes[-1].set_xlabel("probability that picture and text match; dashed: the threshold")
-        return _svg(figure, title)
+        return svg(figure, title)
 
 
 def threshold_curve(scores: Sequence[float], wrong: Sequence[bool], threshold: float, title: str) -> str:
@@ -123,13 +124,13 @@ def threshold_curve(scores: Sequence[float], wrong: Sequence[bool], threshold: f
         title: for screen readers.
     """
     cuts, precision, recall = sweep(scores, wrong)
-    with _drawing(5.2, 2.9) as (figure, (axis,)):
+    with drawing(5.2, 2.9) as (figure, (axis,)):
         axis.plot(cuts, precision, color=COLOURS["blue"], label="precision: dropped texts that were wrong")
         axis.plot(cuts, recall, color=COLOURS["orange"], label="recall: wrong texts that were dropped")
         axis.axvline(threshold, color=INK, linewidth=1, linestyle=(0, (4, 3)))
         axis.set(xlabel="threshold", xlim=(0, 1), ylim=(0, 1.01))
-        axis.legend(**_ABOVE)
-        return _svg(figure, title)
+        axis.legend(**ABOVE)
+        return svg(figure, title)
 
 
 def sweep(scores: Sequence[float], wrong: Sequence[bool]) -> tuple[list[float], list[float], list[float]]:
@@ -156,15 +157,15 @@ def training_curves(runs: Mapping[str, Sequence[tuple[int, float]]], label: str,
         title: for screen readers.
     """
     colours = ("orange", "blue", "grey", "green", "red") if len(runs) > 1 else ("blue",)
-    with _drawing(5.2, 2.9) as (figure, (axis,)):
+    with drawing(5.2, 2.9) as (figure, (axis,)):
         for (name, points), colour in zip(runs.items(), colours, strict=False):
             steps, values = zip(*points, strict=True)
             marker = "o" if len(steps) < 3 else None
             axis.plot(steps, values, color=COLOURS[colour], label=name, marker=marker, markersize=3)
         axis.set(xlabel="step", ylabel=label)
         if len(runs) > 1:
-            axis.legend(**_ABOVE, ncols=len(runs))
-        return _svg(figure, title)
+            axis.legend(**ABOVE, ncols=len(runs))
+        return svg(figure, title)
 
 
 def interval_chart(panels: Mapping[str, Mapping[str, Interval]], title: str) -> str:
@@ -177,7 +178,7 @@ def interval_chart(panels: Mapping[str, Mapping[str, Interval]], title: str) -> 
     colours = {"raw": "orange", "cleaned": "blue"}
     names = list(next(iter(panels.values())))
     height = 0.5 + len(panels) * (0.32 + 0.26 * len(names))
-    with _drawing(5.2, height, rows=len(panels)) as (figure, axes):
+    with drawing(5.2, height, rows=len(panels)) as (figure, axes):
         for axis, (measure, models) in zip(axes, panels.items(), strict=True):
             for row, (name, (value, low, high)) in enumerate(models.items()):
                 colour = COLOURS[colours.get(name, "grey")]
@@ -188,13 +189,13 @@ def interval_chart(panels: Mapping[str, Mapping[str, Interval]], title: str) -> 
             axis.set_ylim(len(names) - 0.4, -0.6)
             axis.locator_params(axis="x", nbins=5)
             axis.grid(visible=False, axis="y")
-        return _svg(figure, title)
+        return svg(figure, title)
 
 
 def time_bars(stages: Mapping[str, float], title: str) -> str:
     """Seconds a stage, one bar each, in the order given."""
     names, seconds = list(stages), list(stages.values())
-    with _drawing(5.2, 0.45 + 0.29 * len(names)) as (figure, (axis,)):
+    with drawing(5.2, 0.45 + 0.29 * len(names)) as (figure, (axis,)):
         bars = axis.barh(range(len(names)), seconds, color=COLOURS["blue"], height=0.6)
         axis.bar_label(bars, [f"{s:.1f} s" for s in seconds], padding=4, color=SOFT)
         axis.set_yticks(range(len(names)), names)
@@ -202,4 +203,4 @@ def time_bars(stages: Mapping[str, float], title: str) -> str:
         axis.set_xlim(0, max(seconds) * 1.18 or 1)
         axis.grid(visible=False, axis="y")
         axis.set_xlabel("seconds")
-        return _svg(figure, title)
+        return svg(figure, title)

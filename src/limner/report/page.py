@@ -15,26 +15,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
-import limner
 from limner.data.table import Table
 from limner.errors import DataError
 from limner.record import read_records
 from limner.report import cases, figures
+from limner.report.rendering import count, measure, number, rendered, share, signed
 
 PAGE_NAME = "report.html"
-TEMPLATE = Path(__file__).with_name("page.html.jinja")
+TEMPLATE = "page.html.jinja"
 _STEPPED = {"train", "checkpoint", "resume"}
-_MEASURES = {
-    "i2t_r1": "image → text R@1",
-    "t2i_r1": "text → image R@1",
-    "cider_d": "CIDEr-D",
-    "exact": "exact captions",
-    "loss": "loss",
-}
-"""Names of measures as people write them; an unknown one is shown as it is recorded."""
 
 
 class Headline(NamedTuple):
@@ -113,20 +104,11 @@ def build_page(run: Path, table: str | Path | None = None) -> str:
     records = Records(read_records(run / "records.jsonl"))
     if not records.numbered:
         raise DataError(f"{run / 'records.jsonl'} is empty", wanted="the records of a run")
-    jinja = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    jinja.filters |= {
-        "count": _count,
-        "share": _share,
-        "number": _number,
-        "measure": _measure,
-        "reason": _reason,
-        "signed": _signed,
-    }
     started, ended = (datetime.fromtimestamp(records.numbered[i]["time"], UTC) for i in (0, -1))
     quickstart = records.last("quickstart")
-    return jinja.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
+    return rendered(
+        TEMPLATE,
         title="The quickstart" if quickstart else run.resolve().name,
-        version=limner.__version__,
         when=f"{ended:%d %B %Y, %H:%M} UTC"
         if ended.date() != started.date()
         else f"{started:%d %B %Y, %H:%M} UTC",
@@ -152,11 +134,11 @@ def headlines(records: Records) -> list[Headline]:
     found = []
     if audit := records.last("audit"):
         before, after = audit["pictures_correct_before"], audit["pictures_correct_after"]
-        auroc, line = _number(audit["auroc_swapped"]), audit["line"]
+        auroc, line = number(audit["auroc_swapped"]), audit["line"]
         found += [
             Headline(auroc, "AUROC", "how well the match score tells right texts from swapped ones", line),
             Headline(
-                f"{_share(before)} → {_share(after)}",
+                f"{share(before)} → {share(after)}",
                 "correct",
                 "pictures with a correct caption, before → after",
                 line,
@@ -164,14 +146,14 @@ def headlines(records: Records) -> list[Headline]:
         ]
     if ledger := records.last("capfilt"):
         counts = ledger["ledger"]
-        note = f"rows of {_count(counts['rows'])}; {_count(counts['dropped'])} dropped"
-        found.append(Headline(_count(counts["replaced"]), "replaced", note, ledger["line"]))
+        note = f"rows of {count(counts['rows'])}; {count(counts['dropped'])} dropped"
+        found.append(Headline(count(counts["replaced"]), "replaced", note, ledger["line"]))
     gains = {record["measure"]: record for record in records.all("comparison")}
     for name in ("i2t_r1", "cider_d"):
         if record := gains.get(name):
-            note = f"{record['verdict']} (95 %: {_signed(record['low'])} to {_signed(record['high'])})"
-            label = f"{_measure(name)}, cleaned − raw"
-            found.append(Headline(_signed(record["gain"]), label, note, record["line"]))
+            note = f"{record['verdict']} (95 %: {signed(record['low'])} to {signed(record['high'])})"
+            label = f"{measure(name)}, cleaned − raw"
+            found.append(Headline(signed(record["gain"]), label, note, record["line"]))
     return found or _last_measures(records) or _last_step(records)
 
 
@@ -182,7 +164,7 @@ def _last_measures(records: Records) -> list[Headline]:
         for key, value in record["measures"].items()
     }
     return [
-        Headline(_number(value), key, f"at step {_count(record['step'])}", record["line"])
+        Headline(number(value), key, f"at step {count(record['step'])}", record["line"])
         for key, (value, record) in list(last.items())[:6]
     ]
 
@@ -194,7 +176,7 @@ def _last_step(records: Records) -> list[Headline]:
         return []
     speed = f"{last['samples_per_s']:.0f}" if "samples_per_s" in last else "–"
     return [
-        Headline(_number(last["loss"]), "loss", f"at step {_count(last['step'])}", last["line"]),
+        Headline(number(last["loss"]), "loss", f"at step {count(last['step'])}", last["line"]),
         Headline(speed, "samples per second", "at that step", last["line"]),
     ]
 
@@ -288,7 +270,7 @@ def heldout_section(records: Records) -> dict[str, Any] | None:
     ]
     drawn = [m for m in measures if all("low" in r["measures"][m] for r in found)]
     panels = {
-        _measure(m): {
+        measure(m): {
             r["model"]: figures.Interval(*(r["measures"][m][end] for end in ("value", "low", "high")))
             for r in found
         }
@@ -296,7 +278,7 @@ def heldout_section(records: Records) -> dict[str, Any] | None:
     }
     svg = figures.interval_chart(panels, "Held-out measures with 95 % intervals") if panels else ""
     return {
-        "names": [_measure(m) for m in measures],
+        "names": [measure(m) for m in measures],
         "rows": rows,
         "count": found[0]["rows"],
         "chart": Chart(Markup(svg), "Points are measures, bars their 95 % bootstrap intervals.")
@@ -325,34 +307,3 @@ def environment(records: Records) -> dict[str, Any]:
     run = records.last("run") or {}
     found = records.last("environment") or {"recipe": run.get("digest", "")} | run.get("machine", {})
     return {name: value for name, value in found.items() if name not in ("kind", "time", "line") and value}
-
-
-# ---------------------------------------------------------------- numbers as people read them
-
-
-def _count(value: int) -> str:
-    return f"{value:,}"
-
-
-def _share(value: float | None) -> str:
-    return "–" if value is None else f"{100 * value:.1f} %"
-
-
-def _number(value: float | str | None) -> str:
-    """Three decimals; what JSON cannot hold is recorded as a word and shown as it is."""
-    if value is None:
-        return "–"
-    return value if isinstance(value, str) else f"{value:.3f}"
-
-
-def _signed(value: float) -> str:
-    return f"{value:+.3f}".replace("-", "−")
-
-
-def _reason(code: str) -> str:
-    """A reason code in words: "junk:file_name" is "junk: file name"."""
-    return code.replace(":", ": ").replace("_", " ")
-
-
-def _measure(name: str) -> str:
-    return _MEASURES.get(name, name)

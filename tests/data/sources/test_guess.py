@@ -161,7 +161,7 @@ def test_sources_that_are_none(tmp_path: Path) -> None:
     (tmp_path / "pairs.csv").write_text("a,b\n1,2\n", encoding="utf-8")
     for name, message in {
         "empty": "no pictures among the 0 files",
-        "table": "is a table already",
+        "table": "cannot be opened",
         "none": "does not exist",
         "pairs.docx": "of no kind that can be imported",
         "pairs.csv": "no column of .* seems to hold pictures",
@@ -170,3 +170,24 @@ def test_sources_that_are_none(tmp_path: Path) -> None:
             guess_source(tmp_path / name)
     with pytest.raises(DataError, match="has no column 'c'"):
         guess_source(tmp_path / "pairs.csv", ImportOptions(picture_column="c"))
+
+
+def test_a_kind_can_be_asked_for(tmp_path: Path) -> None:
+    (tmp_path / "pairs.csv").write_text("image,caption\na.jpg,a dog\n", encoding="utf-8")
+    with pytest.raises(DataError, match="is not WebDataset tars"):
+        guess_source(tmp_path / "pairs.csv", ImportOptions(kind="webdataset"))
+    with pytest.raises(DataError, match="no source is of kind 'tar'"):
+        guess_source(tmp_path / "pairs.csv", ImportOptions(kind="tar"))
+    assert guess_source(tmp_path / "pairs.csv", ImportOptions(kind="rows")).kind == "rows"
+
+
+def test_other_kinds_are_told_apart(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(b"x")
+    (tmp_path / "list.json").write_text('[{"image": "a.jpg", "caption": "a dog"}]', encoding="utf-8")
+    (tmp_path / "x.token").write_text("a.jpg#0\ta dog\n", encoding="utf-8")
+    images = [{"id": 1, "file_name": "a.jpg", "filename": "a.jpg"}]
+    karpathy = [{"filename": "a.jpg", "sentences": [{"raw": "a dog"}]}]
+    for name, listed in (("captions.json", images), ("dataset.json", karpathy)):
+        (tmp_path / name).write_text(json.dumps({"images": listed, "annotations": []}), encoding="utf-8")
+    kinds = {"list.json": "blip", "x.token": "flickr8k", "captions.json": "coco", "dataset.json": "karpathy"}
+    assert {name: guess_source(tmp_path / name).kind for name in kinds} == kinds

@@ -237,6 +237,12 @@ def test_other_files_are_another_kind(tmp_path: Path) -> None:
         assert recognise(path, OPTIONS) is None
 
 
+def test_a_tar_among_pictures_is_no_shard(tmp_path: Path) -> None:
+    write_tar(tmp_path / "backup.tar", pairs(1))
+    (tmp_path / "a.jpg").write_bytes(JPEG)
+    assert recognise(tmp_path, OPTIONS) is None
+
+
 def test_a_remote_tar(tmp_path: Path) -> None:
     upath = pytest.importorskip("upath")
     folder = upath.UPath("memory://limner-tars/set")

@@ -15,6 +15,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
+from limner.data.sources import blip_json, coco, flickr8k, idx, img2dataset, karpathy, tables, tars
 from limner.data.sources.item import Guess, ImportOptions, Item
 from limner.data.sources.rowfiles import SUFFIXES, Row, RowFile, head, is_picture_path, open_rowfile
 from limner.errors import DataError
@@ -29,8 +30,30 @@ CAPTION_COLUMNS: Final = (
 KEY_COLUMNS: Final = ("key", "id", "uid")
 
 
-KINDS: Final = {"folder": "a folder of pictures", "rows": "a CSV, TSV, JSON lines or Parquet file"}
+KINDS: Final = {
+    "table": "another table",
+    "img2dataset": "what img2dataset writes, tars or folders",
+    "webdataset": "WebDataset tars",
+    "idx": "IDX files, as MNIST has them",
+    "flickr8k": "a Flickr token file",
+    "coco": "COCO's JSON files and VQA v2's",
+    "karpathy": "a Karpathy split",
+    "blip": "a JSON list as BLIP has them",
+    "folder": "a folder of pictures",
+    "rows": "a CSV, TSV, JSON lines or Parquet file",
+}
 """Every kind of source, in words."""
+
+_RECOGNISERS: Final[dict[str, Callable[[Path, ImportOptions], Guess | None]]] = {
+    "table": tables.recognise,
+    "img2dataset": img2dataset.recognise,
+    "webdataset": tars.recognise,
+    "idx": idx.recognise,
+    "flickr8k": flickr8k.recognise,
+    "coco": coco.recognise,
+    "karpathy": karpathy.recognise,
+    "blip": blip_json.recognise,
+}
 
 
 def guess_source(source: str | Path, options: ImportOptions | None = None) -> Guess:
@@ -39,8 +62,17 @@ def guess_source(source: str | Path, options: ImportOptions | None = None) -> Gu
     Raises: DataError when there is nothing to import, or the columns cannot be told.
     """
     path, options = Path(source), options or ImportOptions()
-    if (path / "_versions").is_dir():
-        raise DataError(f"{path} is a table already", wanted="a folder of pictures or a file of rows")
+    if options.kind is not None and options.kind not in KINDS:
+        raise DataError(f"no source is of kind {options.kind!r}", wanted=", ".join(KINDS))
+    asked = (options.kind,) if options.kind else tuple(_RECOGNISERS)
+    for kind in asked:
+        guess = _RECOGNISERS[kind](path, options) if kind in _RECOGNISERS and path.exists() else None
+        if guess is not None:
+            return guess
+    if options.kind in _RECOGNISERS and path.exists():
+        raise DataError(
+            f"{path} is not {KINDS[options.kind]}", hint="leave out --kind to see what it is taken for"
+        )
     if path.is_dir():
         return _guess_folder(path)
     if not path.is_file():

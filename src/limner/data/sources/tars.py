@@ -17,7 +17,7 @@ from typing import Any, Final, NamedTuple
 
 from limner.data.sources.beside import Place, guess_of
 from limner.data.sources.item import Guess, ImportOptions, Item, fields_of
-from limner.data.sources.rowfiles import PICTURE_SUFFIXES
+from limner.data.sources.rowfiles import PICTURE_SUFFIXES, is_picture_path
 from limner.errors import DataError, PictureError
 
 SUFFIXES: Final = (".tar", ".tar.gz", ".tgz")
@@ -75,13 +75,16 @@ def recognise(path: Place, options: ImportOptions) -> Guess | None:
 
 
 def shards_in(path: Place) -> list[Place]:
-    """The tars that a path means: itself, or those right in the folder, in order of name."""
+    """The tars that a path means: itself, or those right in a folder that holds no pictures, by name."""
     if path.is_file():
         return [path] if path.name.lower().endswith(SUFFIXES) else []
     if not path.is_dir():
         return []
-    found = [one for one in path.iterdir() if one.name.lower().endswith(SUFFIXES)]
-    return sorted((one for one in found if not one.name.startswith(".")), key=lambda one: str(one.name))
+    seen = [one for one in path.iterdir() if not one.name.startswith(".")]
+    if any(is_picture_path(one.name) for one in seen):
+        return []
+    found = (one for one in seen if one.name.lower().endswith(SUFFIXES))
+    return sorted(found, key=lambda one: str(one.name))
 
 
 def check_shards(shards: Sequence[Place]) -> list[Place]:

@@ -40,7 +40,7 @@ _OWN_SCRIPT: Final = {
 """Scripts that one language writes, for all that matters here."""
 
 _SHARED_SCRIPT: Final = {
-    "LATIN": [  # noqa: E501
+    "LATIN": [
         "en",
         "es",
         "fr",

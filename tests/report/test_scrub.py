@@ -91,8 +91,10 @@ def test_verdicts_come_worst_first_with_what_to_type(page):
 
 
 def test_a_sample_says_so(odd_table, tmp_path):
-    write_scrub(odd_table.path, tmp_path / "page.html", ScrubSettings(sample=5, seed=3))
-    assert "a sample of 5 of 14 pictures (seed 3)" in (tmp_path / "page.html").read_text()
+    write_scrub(odd_table.path, tmp_path / "page.html", ScrubSettings(sample=2, seed=3))
+    page = (tmp_path / "page.html").read_text()
+    assert "a sample of 2 of 14 pictures (seed 3)" in page
+    assert "Of a sample of 10 texts" in page
 
 
 def test_a_table_without_faults_is_told_so(tmp_path, odd_table):

@@ -24,6 +24,7 @@ from limner.cli.quickstart import quickstart
 from limner.cli.report import report
 from limner.cli.scrub import scrub
 from limner.cli.search import search
+from limner.cli.table import table
 from limner.cli.terminal import STOPPED, Stopped, leave_on_ctrl_c, talk
 from limner.cli.train import train
 from limner.cli.verify import verify
@@ -81,6 +82,7 @@ def _limner(
 
 app.command("quickstart")(quickstart)
 app.command("import")(import_table)
+app.command("table")(table)
 app.command("scrub")(scrub)
 app.command("export")(export)
 app.command("caption")(caption)

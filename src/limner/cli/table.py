@@ -122,6 +122,9 @@ def _augment(
     from limner.data.augment_sheet import augment_sheet
     from limner.shapes import ImageSpec
 
+    kinds = (".png", ".jpg", ".jpeg", ".webp")
+    if out.suffix.lower() not in kinds:
+        raise typer.BadParameter(f"--out {out}: a picture that ends in {' or '.join(kinds)} is wanted")
     positions = opened.positions(where)
     chosen = np.random.default_rng(seed).permutation(len(positions))[:6]
     rows = sorted(positions[chosen].tolist())

@@ -230,10 +230,7 @@ class Table:
             yield batch.to_pylist()
 
     def count(self, where: str | None = None) -> int:
-        """How many rows fit a filter, see `positions`.
-
-        Raises: DataError for a filter that cannot be read.
-        """
+        """How many rows fit a filter, see `positions`; DataError for one that cannot be read."""
         return self.num_rows if where is None else int(self._scan(["key"], where).count_rows())
 
     def _scan(self, columns: Sequence[str] | None, where: str | None, batch_size: int | None = None) -> Any:

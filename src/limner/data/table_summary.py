@@ -1,6 +1,6 @@
 """What a table holds, on one screen: columns and how full they are, values, versions, sizes, some rows."""
 
-from collections.abc import Iterator, Mapping
+import math
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -53,7 +53,8 @@ class TableSummary(NamedTuple):
         matched: rows that fit the filter.
         texts: in the column `texts`, all rows that fit together.
         columns: in order.
-        counts: for columns with few values, the most frequent of them, and of how many.
+        counts: of the columns `COUNTED`, the most frequent values.
+        distinct: of the same columns, how many values there are.
         versions: oldest first.
         bytes: of the folder, all versions together.
         samples: up to ten rows, evenly spread; pictures and vectors are told by their size.
@@ -116,7 +117,11 @@ def summary_values(summary: TableSummary) -> dict[str, Any]:
 
 
 def _is_text(table: Table, name: str) -> bool:
-    return table.has(name) and pa.types.is_string(table.schema.field(name).type)
+    return table.has(name) and _is_string(table.schema.field(name).type)
+
+
+def _is_string(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
 
 
 def _filled(table: Table, field: pa.Field, where: str | None, matched: int) -> int:
@@ -124,7 +129,7 @@ def _filled(table: Table, field: pa.Field, where: str | None, matched: int) -> i
     if not field.nullable:
         return matched
     says = f"`{field.name}` IS NOT NULL"
-    if pa.types.is_string(field.type):
+    if _is_string(field.type):
         says += f" AND `{field.name}` <> ''"
     if pa.types.is_list(field.type):
         says = f"array_length(`{field.name}`) > 0"
@@ -150,17 +155,21 @@ def _samples(table: Table, where: str | None, count: int) -> list[dict[str, Any]
         np.linspace(0, len(positions) - 1, min(count, len(positions))).round().astype(np.int64)
     )
     rows = table.rows(positions[chosen].tolist())
-    return [dict(_told(row)) for row in rows]
+    return [_told(row) for row in rows]
 
 
-def _told(row: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """A row as one reads it: long values by their size or their beginning."""
-    for name, value in row.items():
-        if isinstance(value, bytes):
-            yield name, f"{len(value):,} bytes"
-        elif isinstance(value, list) and len(value) > _MOST and isinstance(value[0], float):
-            yield name, f"{len(value)} numbers"
-        elif isinstance(value, str) and len(value) > _LONG:
-            yield name, value[:_LONG] + "…"
-        else:
-            yield name, value
+def _told(value: Any) -> Any:
+    """A value as one reads it and JSON takes it: long ones by their size or their beginning."""
+    if isinstance(value, dict):
+        return {name: _told(part) for name, part in value.items()}
+    if isinstance(value, bytes):
+        return f"{len(value):,} bytes"
+    if isinstance(value, list):
+        numbers = len(value) > _MOST and isinstance(value[0], int | float)
+        return f"{len(value)} numbers" if numbers else [_told(part) for part in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else str(value)
+    if value is None or isinstance(value, bool | int):
+        return value
+    text = str(value)
+    return text if len(text) <= _LONG else text[:_LONG] + "…"

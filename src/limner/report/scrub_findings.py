@@ -34,7 +34,8 @@ class ScrubSettings(Config):
     Args:
         near: bits that perceptual hashes of near duplicates differ in at most, [0, 16].
         where: SQL over the columns; only these rows.
-        sample: most pictures that are opened, and most vectors that are compared; drawn with the seed.
+        sample: most pictures that are opened and most vectors that are compared; of five times as many texts
+            the language is told. Drawn with the seed.
         seed: of the sample.
         examples: pictures of a sheet, groups of duplicates, leaks shown.
     """
@@ -99,7 +100,7 @@ class Findings:
         positions: in the table, of the rows looked at.
         columns: name to values, one for each row looked at; None where the table has none.
         texts: faults, repeats, lengths.
-        languages: language code to texts.
+        languages: language code to texts, of a sample when there are many.
         duplicates: exact and near.
         leaks: pictures that stand in several splits.
         counts: column to value to rows, most frequent first.
@@ -185,7 +186,7 @@ def look_at(table: Table, settings: ScrubSettings) -> Findings:
         positions=positions,
         columns=columns,
         texts=judge_texts(columns["texts"], columns["key"], settings.examples),
-        languages=language_counts(text for own in columns["texts"] for text in own or ()),
+        languages=_languages(columns["texts"], settings),
         duplicates=duplicates,
         leaks=leaks(groups, columns["split"], columns["key"]),
         counts={name: counted(columns[name]) for name in _COUNTED},
@@ -220,6 +221,11 @@ def embedding_of(table: Table, rows: Sequence[int]) -> tuple[str, np.ndarray]:
     width = max((len(vector) for vector in vectors if vector), default=0)
     nothing = [float("nan")] * width
     return name if width else "", np.array([vector or nothing for vector in vectors], dtype=np.float32)
+
+
+def _languages(texts: Sequence[Sequence[str] | None], settings: ScrubSettings) -> dict[str, int]:
+    flat = [text for own in texts for text in own or ()]
+    return language_counts(flat[i] for i in drawn(len(flat), 5 * settings.sample, settings.seed))
 
 
 def _duplicates(

@@ -120,12 +120,15 @@ def _augment(
     import numpy as np
 
     from limner.data.augment_sheet import augment_sheet
+    from limner.errors import DataError
     from limner.shapes import ImageSpec
 
     kinds = (".png", ".jpg", ".jpeg", ".webp")
     if out.suffix.lower() not in kinds:
         raise typer.BadParameter(f"--out {out}: a picture that ends in {' or '.join(kinds)} is wanted")
     positions = opened.positions(where)
+    if len(positions) == 0:
+        raise DataError(f"{opened.path} has no row" + (f" where {where}" if where else ""))
     chosen = np.random.default_rng(seed).permutation(len(positions))[:6]
     rows = sorted(positions[chosen].tolist())
     sheet = augment_sheet(opened, name, ImageSpec(size=size), seed, rows)

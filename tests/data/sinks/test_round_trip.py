@@ -116,7 +116,6 @@ def test_any_keys_and_texts_survive_every_kind(rows: dict[str, list[str]]):
 PLACES = {"webdataset": ".", "parquet": ".", "folder": ".", "imagefolder": ".", "coco": "captions.json"}
 
 
-@pytest.mark.xfail(reason="not every kind of source is read yet", strict=False)
 @pytest.mark.parametrize("to", SINKS)
 def test_import_gives_back_what_export_was_given(awkward: Table, tmp_path: Path, to: str):
     options = ExportOptions(shard_size=10 if to in ("webdataset", "parquet") else None)

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from limner.config import Config
-from limner.data.intake import Limits
+from limner.data.intake import Limits, RemotePath
 from limner.errors import PictureError
 
 
@@ -71,7 +71,7 @@ class Item(NamedTuple):
 
     key: str
     origin: str
-    picture: Path | bytes | np.ndarray | None
+    picture: RemotePath | Path | bytes | np.ndarray | None
     texts: tuple[Any, ...] = ()
     label: str | None = None
     split: str | None = None

@@ -12,12 +12,13 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
-from pathlib import Path
+from pathlib import PurePosixPath
 from typing import Any, Final, Protocol, runtime_checkable
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from limner.data.sources.beside import Place
 from limner.errors import DataError
 
 SUFFIXES: Final = (".csv", ".tsv", ".txt", ".jsonl", ".ndjson", ".parquet")
@@ -25,7 +26,7 @@ SEPARATORS: Final = ("\t", ",", ";", "|")
 PICTURE_SUFFIXES: Final = frozenset(
     (
         *(".jpg", ".jpeg", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif"),
-        *(".heic", ".heif", ".psd", ".ico"),  # refused by the intake, with a reason
+        *(".heic", ".heif", ".psd", ".ico"),  # the intake opens or refuses them
     )
 )
 _SAMPLE_BYTES: Final = 65536
@@ -38,17 +39,18 @@ Row = dict[str, Any]
 class RowFile(Protocol):
     """Rows with named columns."""
 
-    path: Path
+    path: Place
     columns: list[str]
     num_rows: int | None
     guessed: list[str]
+    label_names: dict[str, list[str]]
 
     def rows(self, columns: Sequence[str]) -> Iterator[tuple[str, Row | None]]:
         """Each row with its place, such as "pairs.csv line 7"; None where the row is broken."""
         ...
 
 
-def open_rowfile(path: Path, separator: str | None = None, encoding: str | None = None) -> RowFile:
+def open_rowfile(path: Place, separator: str | None = None, encoding: str | None = None) -> RowFile:
     """Open a file of rows by its suffix.
 
     Args:
@@ -69,7 +71,7 @@ def open_rowfile(path: Path, separator: str | None = None, encoding: str | None 
 
 def is_picture_path(value: str) -> bool:
     """Whether a value ends as the name of a picture file does."""
-    return Path(value.strip()).suffix.lower() in PICTURE_SUFFIXES
+    return PurePosixPath(value.strip()).suffix.lower() in PICTURE_SUFFIXES
 
 
 def head(file: RowFile, count: int) -> list[Row]:
@@ -79,13 +81,14 @@ def head(file: RowFile, count: int) -> list[Row]:
 
 @dataclass
 class _Separated:
-    path: Path
+    path: Place
     columns: list[str]
     separator: str
     encoding: str
     has_header: bool
     guessed: list[str]
     num_rows: int | None = None
+    label_names: dict[str, list[str]] = field(default_factory=dict)
 
     def rows(self, columns: Sequence[str]) -> Iterator[tuple[str, Row | None]]:
         with self.path.open(encoding=self.encoding, newline="") as file:
@@ -113,7 +116,7 @@ def _survivors(reader: Iterator[list[str]]) -> Iterator[list[str] | None]:
             yield None
 
 
-def _open_separated(path: Path, separator: str | None, encoding: str | None) -> RowFile:
+def _open_separated(path: Place, separator: str | None, encoding: str | None) -> RowFile:
     encoding, guessed = _encoding(path, encoding)
     with path.open(encoding=encoding, newline="") as file:
         sample = file.read(_SAMPLE_BYTES)
@@ -154,11 +157,12 @@ def _evenness(lines: Sequence[str], separator: str) -> float:
 
 @dataclass
 class _JsonLines:
-    path: Path
+    path: Place
     columns: list[str]
     encoding: str
     guessed: list[str]
     num_rows: int | None = None
+    label_names: dict[str, list[str]] = field(default_factory=dict)
 
     def rows(self, columns: Sequence[str]) -> Iterator[tuple[str, Row | None]]:
         with self.path.open(encoding=self.encoding) as file:
@@ -177,7 +181,7 @@ def _parse_object(line: str) -> Row | None:
     return row if isinstance(row, dict) else None
 
 
-def _open_json_lines(path: Path, encoding: str | None) -> RowFile:
+def _open_json_lines(path: Place, encoding: str | None) -> RowFile:
     encoding, guessed = _encoding(path, encoding)
     with path.open(encoding=encoding) as file:
         first = [row for line in islice(file, 100) if (row := _parse_object(line)) is not None]
@@ -189,30 +193,46 @@ def _open_json_lines(path: Path, encoding: str | None) -> RowFile:
 
 @dataclass
 class _Parquet:
-    path: Path
+    path: Place
     columns: list[str]
     num_rows: int | None
     guessed: list[str] = field(default_factory=list)
+    label_names: dict[str, list[str]] = field(default_factory=dict)
 
     def rows(self, columns: Sequence[str]) -> Iterator[tuple[str, Row | None]]:
         number = 0
-        with pq.ParquetFile(self.path) as file:
+        with self.path.open("rb") as opened, pq.ParquetFile(opened) as file:
             for batch in file.iter_batches(batch_size=64, columns=list(columns)):
                 for row in batch.to_pylist():
                     number += 1
                     yield f"{self.path.name} row {number}", row
 
 
-def _open_parquet(path: Path) -> RowFile:
+def _open_parquet(path: Place) -> RowFile:
     try:
-        with pq.ParquetFile(path) as file:
-            columns, count = list(file.schema_arrow.names), int(file.metadata.num_rows)
+        with path.open("rb") as opened, pq.ParquetFile(opened) as file:
+            schema, count = file.schema_arrow, int(file.metadata.num_rows)
     except (pa.ArrowException, OSError) as error:
         raise DataError(f"{path} is no Parquet file: {error}") from error
-    return _Parquet(path, columns, count, [f"columns: {', '.join(columns)}"])
+    columns = list(schema.names)
+    return _Parquet(path, columns, count, [f"columns: {', '.join(columns)}"], _label_names(schema))
 
 
-def _encoding(path: Path, asked: str | None) -> tuple[str, list[str]]:
+def _label_names(schema: pa.Schema) -> dict[str, list[str]]:
+    """Names of the classes that Hugging Face's `datasets` keeps with a column of numbers."""
+    try:
+        features = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
+        found = {name: feature.get("names") for name, feature in features.items()}
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError):
+        return {}
+    return {
+        name: names
+        for name, names in found.items()
+        if isinstance(names, list) and all(isinstance(one, str) for one in names)
+    }
+
+
+def _encoding(path: Place, asked: str | None) -> tuple[str, list[str]]:
     """The encoding of a text file, and what to say aloud about it."""
     if asked:
         _read_through(path, asked)
@@ -228,7 +248,7 @@ def _encoding(path: Path, asked: str | None) -> tuple[str, list[str]]:
     return "utf-8-sig", []
 
 
-def _read_through(path: Path, encoding: str) -> None:
+def _read_through(path: Place, encoding: str) -> None:
     try:
         with path.open(encoding=encoding) as file:
             while file.read(2**20):

@@ -49,8 +49,14 @@ def recognise(path: Place, options: ImportOptions) -> Guess | None:
     Raises: DataError when a shard is no tar, or there is no picture in the first samples.
     """
     shards = shards_in(path)
-    if not shards:
-        return None
+    return recognise_all(shards, options, str(path)) if shards else None
+
+
+def recognise_all(shards: Sequence[Place], options: ImportOptions, source: str) -> Guess:
+    """Take tars for the shards of one source.
+
+    Raises: DataError as `recognise` does.
+    """
     empty = check_shards(shards)
     items = partial(_items, shards, options)
     first = next((s for s in shards if s not in empty), shards[0])
@@ -71,7 +77,7 @@ def recognise(path: Place, options: ImportOptions) -> Guess | None:
         + ("; one that an earlier shard has gets the shard's name before it" if len(shards) > 1 else ""),
         *([f"empty: {len(empty)} shards, such as {empty[0].name}"] if empty else []),
     ]
-    return guess_of(path, "webdataset", lines, items)
+    return guess_of(source, "webdataset", lines, items)
 
 
 def shards_in(path: Place) -> list[Place]:

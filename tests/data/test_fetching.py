@@ -1,9 +1,12 @@
 """Batches made ahead: in order, bounded, and with errors that name the sample."""
 
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
 from itertools import count, islice
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -92,6 +95,12 @@ def test_an_error_names_the_sample_and_keeps_its_cause(workers: int) -> None:
 
 @pytest.mark.slow
 def test_an_error_in_a_worker_process_names_the_sample_too() -> None:
+    """In a process of its own, whose workers can import this file by its name."""
+    code = "from test_fetching import fail_in_a_worker_process; fail_in_a_worker_process()"
+    subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parent, check=True)
+
+
+def fail_in_a_worker_process() -> None:
     with Watchdog() as dog:
         made = fetch(Batches(Jittery(507), keys), requests(), dog, workers="processes", num_workers=1)
         with pytest.raises(DataError, match="sample 507 of epoch 0 cannot be made: ValueError") as caught:

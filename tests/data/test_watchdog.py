@@ -1,6 +1,8 @@
 """The watchdog: it names the row that hangs, once, and leaves the run alone."""
 
 import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -73,9 +75,15 @@ def test_it_names_the_row_that_hangs_and_shows_where(workers: int) -> None:
 
 
 @pytest.mark.slow
-def test_it_asks_worker_processes_too(tmp_path: Path) -> None:
+def test_it_asks_worker_processes_too() -> None:
+    """In a process of its own, whose workers can import this file by its name."""
+    code = "from test_watchdog import hang_in_a_worker_process; hang_in_a_worker_process()"
+    subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parent, check=True)
+
+
+def hang_in_a_worker_process() -> None:
     told: list[str] = []
-    found = first_epoch(2, "processes", 30, 22, told.append)
+    found = first_epoch(2, "processes", 30.0, 22.0, told.append)
     assert len(found) == 12
     hung = [text for text in told if "row 'cat7'" in text]
     assert len(hung) == 1

@@ -50,4 +50,4 @@ def test_a_model_that_is_no_blip_or_is_training_is_an_error(bundle: Bundle) -> N
 
 def test_a_text_longer_than_the_model_can_hold_is_cut(bundle: Bundle) -> None:
     long, cut = embed_texts(bundle, ["an owl " * 60, "an owl " * 90])
-    np.testing.assert_array_equal(long, cut)
+    np.testing.assert_allclose(long, cut, atol=1e-6)  # two rows of a batch may differ in the last bit

@@ -3,12 +3,12 @@
 import hashlib
 import json
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_serializer
 
 from limner.errors import ConfigError
 
@@ -17,6 +17,19 @@ class Config(BaseModel):
     """A frozen config that refuses unknown keys; every section of a recipe is one."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    LATER: ClassVar[frozenset[str]] = frozenset()
+    """Fields that younger limners added; not written where nothing was said, so that runs keep digests."""
+
+    @model_serializer(mode="wrap")
+    def _written(self, plain: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
+        values = plain(self)
+        silent = {name for name in self.LATER if getattr(self, name) == _default(type(self), name)}
+        return {name: value for name, value in values.items() if name not in silent}
+
+
+def _default(schema: type[BaseModel], name: str) -> Any:
+    return schema.model_fields[name].get_default(call_default_factory=True)
 
 
 C = TypeVar("C", bound=BaseModel)

@@ -4,8 +4,9 @@ import pytest
 import torch
 from torch import Tensor
 from torch.nn import functional
+from torch.utils._python_dispatch import TorchDispatchMode
 
-from limner.objectives.contrastive import clamp_temperature, info_nce, itc_loss
+from limner.objectives.contrastive import clamp_temperature, clip_loss, info_nce, itc_loss
 from limner.objectives.momentum import FeatureQueue, empty_queue, push
 
 B, E, Q, TEMPERATURE = 4, 6, 8, 0.07
@@ -122,3 +123,37 @@ def test_info_nce_equals_the_double_loop() -> None:
         total -= math.log(by_text[row]) + math.log(by_image[row])
     loss = info_nce(_unit(0), _unit(1), torch.tensor(scale))
     assert loss.item() == pytest.approx(total / (2 * B), rel=1e-5)
+
+
+@pytest.mark.parametrize("chunk", [0, 1, 3, 100])
+@pytest.mark.parametrize("rows", [1, 7])
+def test_the_chunked_loss_and_its_gradients_are_info_nce_s(chunk: int, rows: int) -> None:
+    grads, losses = [], []
+    for chunked in (False, True):
+        parts = [_unit(0, rows).requires_grad_(), _unit(1, rows).requires_grad_()]
+        scale = torch.tensor(14.0, requires_grad=True)
+        loss = clip_loss(*parts, scale, chunk) if chunked else info_nce(*parts, scale)
+        (3 * loss).backward()
+        losses.append(loss.item())
+        grads.append([part.grad for part in (*parts, scale)])
+    assert losses[1] == pytest.approx(losses[0], rel=1e-6, abs=1e-7)
+    for one, other in zip(*grads, strict=True):
+        assert (one - other).norm() <= 1e-5 * one.norm() + 1e-7
+
+
+def test_the_chunked_loss_holds_chunks_only() -> None:
+    """The largest tensor it makes is `chunk` rows of similarities."""
+    largest = 0
+
+    class Watch(TorchDispatchMode):
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
+            nonlocal largest
+            result = func(*args, **(kwargs or {}))
+            if isinstance(result, Tensor):
+                largest = max(largest, result.numel())
+            return result
+
+    parts = [_unit(seed, 256).requires_grad_() for seed in (0, 1)]
+    with Watch():
+        clip_loss(*parts, torch.tensor(10.0, requires_grad=True), 8).backward()
+    assert largest <= 8 * 256

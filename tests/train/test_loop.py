@@ -187,21 +187,50 @@ def test_a_budget_saves_and_stops(make_job, tmp_path):
 
 
 class Broken:
-    """The task, but its loss is not finite from some step on."""
+    """The task, but its loss is not finite from one step on, for some steps."""
 
-    def __init__(self, step, at):
-        self.step, self.at = step, at
+    sparing = True
+
+    def __init__(self, step, at, steps=100):
+        self.step, self.at, self.end = step, at, at + steps
+
+    def settle(self, model):
+        self.step.settle(model)
 
     def __call__(self, model, state, batch, step, /):
         result = self.step(model, state, batch, step)
-        return StepResult(result.loss * (math.nan if step >= self.at else 1.0), *result[1:])
+        return StepResult(result.loss * (math.nan if self.at <= step < self.end else 1.0), *result[1:])
 
 
-def test_a_loss_that_is_not_finite_stops_before_a_checkpoint(make_job, tmp_path):
-    job = make_job(checkpoint_every=2, log_every=100)
+def test_a_loss_that_is_not_finite_is_said_and_takes_no_step(make_job, tmp_path):
+    """The batch is kept, the weights stay good, the run goes on."""
+    job, lines = make_job(checkpoint_every=1, keep=10), []
+    train(job._replace(step=Broken(job.step, 3, steps=1)), tmp_path, report=lines.append)
+    before, skipped, after = states(tmp_path)[2:5]
+    assert (before.step, skipped.step, after.step) == (3, 4, 5)
+    for stem in ("model", "optimizer"):
+        for name, tensor in before.tensors[stem].items():
+            assert torch.equal(tensor, skipped.tensors[stem][name]), name
+    assert not torch.equal(before.tensors["model"]["temperature"], after.tensors["model"]["temperature"])
+    [alarm] = read_records(tmp_path / "records.jsonl", "alarm")
+    assert (alarm["name"], alarm["step"]) == ("not_finite", 4)
+    assert [line for line in lines if line.startswith("alarm: step 4: loss nan")]
+    [kept] = (tmp_path / "failed").iterdir()
+    assert kept.name == "step-0000003-rank-0"
+    assert len(json.loads((kept / "batch.json").read_text())["keys"]) == 5
+
+
+def test_a_strict_run_ends_at_the_first_alarm(make_job, tmp_path):
+    job = make_job(checkpoint_every=2, log_every=100, machine={"strict": True})
     with pytest.raises(TrainingError, match=r"step 4: loss nan"):
         train(job._replace(step=Broken(job.step, 3)), tmp_path)
     assert [state.step for state in states(tmp_path)] == [2]
+
+
+def test_a_run_whose_loss_stays_not_finite_ends(make_job, tmp_path):
+    job = make_job(steps=30, checkpoint_every=40, log_every=100)
+    with pytest.raises(TrainingError, match=r"step 13: .* 10 in a row"):
+        train(job._replace(step=Broken(job.step, 3)), tmp_path)
 
 
 def test_bf16_trains_and_keeps_fp32_weights(make_job, tmp_path):

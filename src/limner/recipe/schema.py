@@ -1,10 +1,10 @@
 """The schema of a recipe: its sections, their defaults, and what must fit together."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
-from pydantic import Field, model_serializer, model_validator
+from pydantic import Field, model_validator
 
 from limner.config import Config, digest, read_toml
 from limner.data.scenes import SceneSettings
@@ -42,15 +42,11 @@ class DataSettings(Config):
             padding; 0 does not. Tables only.
     """
 
+    LATER: ClassVar = frozenset({"bucket_batches"})
+
     sources: tuple[Source, ...] = Field(min_length=1)
     max_tokens: int = Field(default=32, ge=4)
     bucket_batches: int = Field(default=0, ge=0)
-
-    @model_serializer(mode="wrap")
-    def _written(self, plain: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
-        """Without buckets where there are none: runs keep their digest."""
-        values = plain(self)
-        return {key: value for key, value in values.items() if key != "bucket_batches" or value}
 
 
 class TokenizerSettings(Config):

@@ -1,11 +1,11 @@
 """Where the samples of a run come from: each kind of source as a config that makes its rows."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import chain
 from random import Random
-from typing import Annotated, Any, Literal
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field, model_serializer
+from pydantic import Field
 
 from limner.config import Config
 from limner.data.emoji import base_emoji, name_of
@@ -62,6 +62,8 @@ class TableSource(Config):
         weight: share of the mixture, in any unit.
     """
 
+    LATER: ClassVar = frozenset({"where", "captions"})
+
     kind: Literal["table"]
     path: str
     texts_column: str = "texts"
@@ -84,13 +86,6 @@ class TableSource(Config):
             where=self.where or None,
             captions=self.captions,
         )
-
-    @model_serializer(mode="wrap")
-    def _written(self, plain: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
-        """Without the filter and the choice of captions where nothing was said: runs keep their digest."""
-        values = plain(self)
-        silent = {"where": "", "captions": "random"}
-        return {key: value for key, value in values.items() if key not in silent or value != silent[key]}
 
     def texts(self) -> Iterator[str]:
         """Captions, questions and answers, row by row."""

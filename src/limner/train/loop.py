@@ -8,12 +8,14 @@ import math
 import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
-from pydantic import Field, model_serializer
+from pydantic import Field
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
+from limner import ranks
 from limner.checkpoint import (
     TrainState,
     drop_train_states,
@@ -24,17 +26,19 @@ from limner.checkpoint import (
 )
 from limner.config import Config
 from limner.data.fetching import Workers
-from limner.data.loader import Batch, Loader, LoaderState
-from limner.errors import TrainingError
-from limner.objectives.momentum import FeatureQueue
+from limner.data.loader import Loader, LoaderState
 from limner.record import Recorder, truncate_records
+from limner.train.alarms import Alarms
+from limner.train.distributed import in_micro_batches, mean_of_parts, share_statistics, spread
 from limner.train.optim import (
+    Learners,
     OptimSettings,
     WeightAverage,
     build_optimizer,
     load_optimizer,
     lr_at,
     optimizer_tensors,
+    set_lr,
 )
 from limner.train.steps import Step, TaskState
 from limner.train.stop import Stop
@@ -44,24 +48,36 @@ Evaluator = Callable[[nn.Module], Iterable[tuple[str, float]]]
 """Takes the averaged model, in eval mode and without gradients; yields (name, value)."""
 
 
+REASONS = ("", "max_minutes", "SIGTERM", "SIGINT")
+"""Why a run may end before its last step; the ranks agree on the last of those they have."""
+
+
 class TrainSettings(Config):
     """[train]: how long, how much at once, and what is written when.
 
     Args:
         steps: optimiser steps of the whole run.
-        batch_size: samples a step.
+        batch_size: samples a step, of all ranks together.
+        micro_batch: samples a forward pass on a rank, for tasks whose loss is a mean over samples; gradients
+            add up to those of the batch. 0 is the whole batch.
         seed: of weights, dropout, negatives and the order of the data.
-        precision: "bf16" computes the forward pass in bfloat16 where that is safe; weights stay fp32.
+        precision: "bf16" and "fp16" compute the forward pass in half precision where that is safe; weights
+            stay fp32, and with "fp16" the loss is scaled.
+        sync_norm: batch norms of several ranks share their statistics, as if the batch were on one.
         log_every: steps between train records.
         evaluate_every: steps between evaluations; the last step is always evaluated.
         checkpoint_every: steps between checkpoints; stopping and the last step always write one.
         keep: how many checkpoints stay.
     """
 
+    LATER: ClassVar = frozenset({"micro_batch", "sync_norm"})
+
     steps: int = Field(ge=1)
     batch_size: int = Field(default=64, ge=2)
+    micro_batch: int = Field(default=0, ge=0)
     seed: int = 0
-    precision: Literal["fp32", "bf16"] = "fp32"
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    sync_norm: bool = True
     log_every: int = Field(default=50, ge=1)
     evaluate_every: int = Field(default=1000, ge=1)
     checkpoint_every: int = Field(default=1000, ge=1)
@@ -79,7 +95,10 @@ class MachineSettings(Config):
         stall_s: seconds without a batch after which the loader says where each worker stands.
         max_minutes: save and stop after so many minutes; resuming goes on. None: no limit.
         tensorboard: also write scalars for TensorBoard.
+        strict: stop at the first alarm, instead of saying and recording it.
     """
+
+    LATER: ClassVar = frozenset({"workers_are", "stall_s", "strict"})
 
     device: str = "auto"
     threads: int = Field(default=0, ge=0)
@@ -88,13 +107,7 @@ class MachineSettings(Config):
     stall_s: float = Field(default=60.0, gt=0)
     max_minutes: float | None = Field(default=None, gt=0)
     tensorboard: bool = False
-
-    @model_serializer(mode="wrap")
-    def _written(self, plain: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
-        """Without what younger limners added, where nothing was said: runs keep their digest."""
-        values = plain(self)
-        silent = {"workers_are": "processes", "stall_s": 60.0}
-        return {key: value for key, value in values.items() if key not in silent or value != silent[key]}
+    strict: bool = False
 
 
 class Job(NamedTuple):
@@ -114,7 +127,7 @@ class Job(NamedTuple):
     model: nn.Module
     state: TaskState
     step: Step
-    loader: Loader[Batch]
+    loader: Loader[Any]
     optim: OptimSettings
     settings: TrainSettings
     machine: MachineSettings = MachineSettings()
@@ -154,18 +167,21 @@ def train(job: Job, out: Path, *, resume: bool = False, report: Report = silent)
         run.resume(report)
     window, watch = Window(), Stopwatch()
     batches = job.loader.batches(run.loader_state)
-    board = TensorBoard(out / "tensorboard" if job.machine.tensorboard else None)
+    board = TensorBoard(out / "tensorboard" if job.machine.tensorboard and ranks.rank() == 0 else None)
     reason = run.ended
-    with Stop(job.machine.max_minutes) as stop, Display(settings.steps, run.step, report) as display:
+    with (
+        Stop(job.machine.max_minutes, patience=2 if ranks.size() > 1 else 0) as stop,
+        Display(settings.steps, run.step, report if ranks.rank() == 0 else silent) as display,
+    ):
         while not reason:
             with watch.waiting(), torch.random.fork_rng([]):  # making data leaves no trace in dropout
                 batch, run.loader_state = next(batches)
             window.add(run.advance(on_device(batch, run.device)))
             display.advance(run.step)
-            reason = run.ended or stop.reason
+            reason = run.ended or REASONS[ranks.agreed(REASONS.index(stop.reason))]
             saving = bool(reason) or run.step % settings.checkpoint_every == 0
             if saving or run.step % settings.log_every == 0:
-                record = run.log(window, watch)
+                record = run.log(window, watch, display.say)
                 display.note(record)
                 board.scalars(run.step, {"loss": record["loss"], "lr": record["lr"], **record["terms"]})
             with watch.paused():
@@ -190,71 +206,94 @@ class Run:
         self.job, self.out = job, out
         self.device = next(job.model.parameters()).device
         self.model = job.model.train()
+        self.networks = (self.model, *job.state.modules())
+        if job.settings.sync_norm:
+            for module in self.networks:
+                share_statistics(module)
+        self.learners = Learners(self.model, job.optim)
         self.parameters = [p for p in self.model.parameters() if p.requires_grad]
         self.optimizer = build_optimizer(self.model, job.optim)
         self.average = WeightAverage(self.model, job.optim.average)
+        self.forward = spread(self.model, job.step)
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=job.settings.precision == "fp16")
+        self.alarms = Alarms(out, job.machine.strict)
         self.task = job.state
         self.loader_state = LoaderState(seed=job.settings.seed)
         self.step = 0
         self.seconds = 0.0
         self.peak_rss = 0
         self.measures: dict[str, float] = {}
-        self.recorder = Recorder(out / "records.jsonl")
+        recorder = Recorder if ranks.rank() == 0 else Unrecorded
+        self.recorder = recorder(out / "records.jsonl")
 
     @property
     def ended(self) -> str:
         """The word "finished" once the last step is taken, else empty."""
         return "finished" if self.step == self.job.settings.steps else ""
 
-    def advance(self, batch: Batch) -> dict[str, Tensor]:
+    def advance(self, batch: Any) -> dict[str, Tensor]:
         """Take one optimiser step; give what it told, as scalars that stay on the device."""
-        for group in self.optimizer.param_groups:
-            group["lr"] = lr_at(self.step, self.job.optim, self.job.settings.steps)
-        bf16 = self.job.settings.precision == "bf16"
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=bf16):
-            result = self.job.step(self.model, self.task, batch, self.step)
+        set_lr(self.optimizer, lr_at(self.step, self.job.optim, self.job.settings.steps))
+        self.learners.settle(self.step)
+        settings, losses = self.job.settings, []
+        buffers = [(buffer, buffer.clone()) for module in self.networks for buffer in module.buffers()]
         self.optimizer.zero_grad()
-        torch.autograd.backward(result.loss)
+        parts = in_micro_batches(batch, settings.micro_batch)
+        for number, (part, share) in enumerate(parts, 1):
+            if isinstance(self.forward, DistributedDataParallel):
+                self.forward.require_backward_grad_sync = number == len(parts)
+            half = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(settings.precision)
+            with torch.autocast(self.device.type, half or torch.bfloat16, enabled=half is not None):
+                result = self.forward(self.task, part, self.step)
+            torch.autograd.backward(self.scaler.scale(result.loss * share if share < 1 else result.loss))
+            losses.append((share, result))
+        self.learners.rest(self.step)
+        self.scaler.unscale_(self.optimizer)
         norm = nn.utils.clip_grad_norm_(self.parameters, self.job.optim.clip_norm or math.inf)
-        self.optimizer.step()
-        self.average.update(self.model, self.step)
-        self.task = result.state
+        told = mean_of_parts(losses)
+        if self.alarms.finite(told["loss"], norm, self.step, batch):
+            self.scaler.step(self.optimizer)
+            self.job.step.settle(self.model)
+            self.average.update(self.model, self.step)
+            self.task = losses[-1][1].state
+        else:
+            for buffer, before in buffers:  # batch norms have seen what was not finite
+                buffer.copy_(before)
+        self.scaler.update()
         self.step += 1
-        terms = {f"terms/{name}": value for name, value in result.terms.items()}
-        return {"loss": result.loss, "grad_norm": norm, **terms, **result.stats}
+        return told | {"grad_norm": norm}
 
-    def log(self, window: Window, watch: Stopwatch) -> dict[str, Any]:
-        """Write a train record of the steps since the last one.
+    def log(self, window: Window, watch: Stopwatch, say: Report) -> dict[str, Any]:
+        """Write a train record of the steps since the last one, and say and record what alarms it gives.
 
-        Raises: TrainingError when the loss or the gradient was not finite.
+        Returns: the record, its numbers as they are; a file has no NaN.
+        Raises: TrainingError for an alarm when the run is strict.
         """
-        steps, means = window.steps, window.take()  # waits for the device
+        steps, means = window.steps, averaged(window.take())  # waits for the device
         seconds, waited = watch.take()
         self.seconds += seconds
-        if not (math.isfinite(means["loss"]) and math.isfinite(means["grad_norm"])):
-            raise TrainingError(
-                f"step {self.step}: loss {means['loss']}, gradient norm {means['grad_norm']}",
-                wanted="finite values",
-                hint="--set optim.lr=… lower, or optim.warmup_steps=… higher, with a new --out",
-            )
         self.peak_rss = max(self.peak_rss, resident_bytes())
-        return self.recorder.write(
-            "train",
-            step=self.step,
-            terms={k.removeprefix("terms/"): v for k, v in means.items() if k.startswith("terms/")},
+        record = {
+            "step": self.step,
+            "terms": {k.removeprefix("terms/"): v for k, v in means.items() if k.startswith("terms/")},
             **{k: v for k, v in means.items() if not k.startswith("terms/")},
-            lr=lr_at(self.step - 1, self.job.optim, self.job.settings.steps),
-            samples_per_s=steps * self.job.settings.batch_size / seconds,
-            data_wait=waited / seconds,
-            left_s=(self.job.settings.steps - self.step) * seconds / steps,
-            seconds=self.seconds,
-            peak_rss_gb=self.peak_rss / 1e9,
-        )
+            "lr": lr_at(self.step - 1, self.job.optim, self.job.settings.steps),
+            "samples_per_s": steps * self.job.settings.batch_size / seconds,
+            "data_wait": waited / seconds,
+            "left_s": (self.job.settings.steps - self.step) * seconds / steps,
+            "seconds": self.seconds,
+            "peak_rss_gb": self.peak_rss / 1e9,
+        }
+        self.recorder.write("train", **record)
+        for alarm in self.alarms.look(record, self.model):
+            self.recorder.write("alarm", step=self.step, **alarm._asdict())
+            say(f"alarm: {alarm.said}; try: {alarm.hint}")
+        return record
 
     def evaluate(self, say: Report) -> dict[str, float]:
         """Run the evaluators on the averaged weights and record; their draws leave no trace in training."""
         devices = [self.device] if self.device.type == "cuda" else []
-        for name, evaluator in self.job.evaluators.items():
+        for name, evaluator in self.job.evaluators.items() if ranks.rank() == 0 else ():
             started = time.perf_counter()
             with torch.random.fork_rng(devices), torch.no_grad():
                 measures = {f"{name}/{key}": value for key, value in evaluator(self.average.model)}
@@ -265,31 +304,35 @@ class Run:
             self.measures |= measures
             shown = [f"{key} {value:.3f}" for key, value in measures.items() if key.count("/") == 1]
             say("  ".join([f"step {self.step:>7}", *shown]))
+        self.measures = ranks.told(self.measures)
         return self.measures
 
     def save(self) -> None:
         """Write a checkpoint, then the record that says so."""
-        folder = save_train_state(self.out / "checkpoints", self.state(), self.job.settings.keep)
-        self.recorder.write("checkpoint", step=self.step, folder=folder.name)
+        state = self.state()
+        if ranks.rank() == 0:
+            folder = save_train_state(self.out / "checkpoints", state, self.job.settings.keep)
+            self.recorder.write("checkpoint", step=self.step, folder=folder.name)
+        ranks.wait()
 
     def state(self) -> TrainState:
-        """Everything that `restore` needs."""
-        queue = self.task.queue
-        random = {"cpu": torch.get_rng_state(), "task": self.task.generator.get_state()}
-        if self.device.type == "cuda":
-            random["cuda"] = torch.cuda.get_rng_state(self.device)
+        """Everything that `restore` needs; the same on every rank."""
+        cuda = torch.cuda.get_rng_state(self.device) if self.device.type == "cuda" else None
+        random = {"cpu": torch.get_rng_state()} | ({"cuda": cuda} if cuda is not None else {})
+        if ranks.size() > 1:
+            every = {name: ranks.gathered(value[None]) for name, value in random.items()}
+            random |= {f"{name}_{rank}": row for name, rows in every.items() for rank, row in enumerate(rows)}
         tensors = {
             "model": stored_weights(self.model),
             "average": stored_weights(self.average.model),
             "optimizer": optimizer_tensors(self.optimizer, self.model),
-            "queue": {"image": queue.image, "text": queue.text, "ids": queue.ids},
-            "random": random,
+            "random": random | {"task": self.task.generator.get_state()},
+            **self.task.tensors(),
         }
-        if self.task.teacher is not None:
-            tensors["teacher"] = stored_weights(self.task.teacher)
         facts = {
             "loader": self.loader_state.model_dump(),
-            "queue_position": queue.position,
+            **self.task.facts(),
+            **({"scaler": self.scaler.state_dict()} if self.scaler.is_enabled() else {}),
             "seconds": self.seconds,
             "peak_rss": self.peak_rss,
             "measures": self.measures,
@@ -297,20 +340,24 @@ class Run:
         return TrainState(self.step, tensors, facts)
 
     def restore(self, state: TrainState) -> None:
-        """Become what the run was when `state` was taken."""
+        """Become what the run was when `state` was taken, on any number of ranks."""
         tensors, facts = state.tensors, state.facts
         load_weights(self.model, tensors["model"], "model.safetensors")
         load_weights(self.average.model, tensors["average"], "average.safetensors")
         load_optimizer(self.optimizer, self.model, tensors["optimizer"])
-        if self.task.teacher is not None:
-            load_weights(self.task.teacher, tensors["teacher"], "teacher.safetensors")
-        queue = {name: tensor.to(self.device) for name, tensor in tensors["queue"].items()}
-        self.task = self.task._replace(queue=FeatureQueue(**queue, position=facts["queue_position"]))
+        self.task = self.task.restored(tensors, facts)
+        if self.scaler.is_enabled() and "scaler" in facts:
+            self.scaler.load_state_dict(facts["scaler"])
         random = tensors["random"]
-        torch.set_rng_state(random["cpu"])
+        of_rank = f"cpu_{ranks.rank()}" if ranks.size() > 1 else "cpu"
+        if of_rank in random:
+            torch.set_rng_state(random[of_rank])
+        else:  # more ranks than there were: dropout of its own, from the seed and the step
+            torch.manual_seed(hash((self.job.settings.seed, state.step, ranks.rank())))
         self.task.generator.set_state(random["task"])
-        if "cuda" in random and self.device.type == "cuda":
-            torch.cuda.set_rng_state(random["cuda"], self.device)
+        of_rank = of_rank.replace("cpu", "cuda")
+        if of_rank in random and self.device.type == "cuda":
+            torch.cuda.set_rng_state(random[of_rank], self.device)
         self.loader_state = LoaderState(**facts["loader"])
         self.seconds, self.peak_rss, self.measures = facts["seconds"], facts["peak_rss"], facts["measures"]
         self.step = state.step
@@ -320,8 +367,10 @@ class Run:
         state = newest_train_state(self.out / "checkpoints")
         if state is not None:
             self.restore(state)
-        truncate_records(self.recorder.path, self.step if state else -1)
-        drop_train_states(self.out / "checkpoints", self.step if state else -1)
+        if ranks.rank() == 0:
+            truncate_records(self.recorder.path, self.step if state else -1)
+            drop_train_states(self.out / "checkpoints", self.step if state else -1)
+        ranks.wait()
         self.recorder.write("resume", step=self.step)
         if state is None:
             report("no checkpoint to resume from: starting at step 0")
@@ -329,6 +378,21 @@ class Run:
             report(f"resumed at step {self.step} of {self.job.settings.steps}")
 
 
-def on_device(batch: Batch, device: torch.device) -> Batch:
+def on_device(batch: Any, device: torch.device) -> Any:
     """The batch with its tensors on the device."""
-    return Batch(batch.keys, *(part.to(device, non_blocking=True) for part in batch[1:]))
+    return type(batch)(batch[0], *(part.to(device, non_blocking=True) for part in batch[1:]))
+
+
+def averaged(means: dict[str, float]) -> dict[str, float]:
+    """The means of all ranks together."""
+    if ranks.size() == 1:
+        return means
+    return dict(zip(means, ranks.mean(torch.tensor(list(means.values()))).tolist(), strict=True))
+
+
+class Unrecorded(Recorder):
+    """The recorder of a rank that is not the first: it keeps nothing."""
+
+    def write(self, kind: str, **fields: Any) -> dict[str, Any]:
+        """What would have been written."""
+        return {"kind": kind, **fields}

@@ -14,9 +14,11 @@ class Stop:
 
     Args:
         max_minutes: budget from now on; None is no budget.
+        patience: further signals that are let pass: `torchrun` repeats a Ctrl-C that every rank has had.
     """
 
-    def __init__(self, max_minutes: float | None = None) -> None:
+    def __init__(self, max_minutes: float | None = None, patience: int = 0) -> None:
+        self.patience = patience
         self.deadline = None if max_minutes is None else time.monotonic() + 60 * max_minutes
         self._signal = ""
         self._before: dict[signal.Signals, Any] = {}
@@ -37,8 +39,10 @@ class Stop:
         self._restore()
 
     def _ask(self, number: int, frame: FrameType | None) -> None:
-        self._signal = signal.Signals(number).name
-        self._restore()
+        self._signal = self._signal or signal.Signals(number).name
+        if self.patience == 0:
+            self._restore()
+        self.patience -= 1
 
     def _restore(self) -> None:
         for number, handler in self._before.items():

@@ -10,7 +10,7 @@ from limner.objectives.contrastive import info_nce, itc_loss
 from limner.objectives.matching import hard_negatives, itm_labels, itm_loss
 from limner.objectives.momentum import update_teacher
 from limner.shapes import ImageSpec
-from limner.train.steps import ObjectiveSettings, blip_step, by_length, make_teacher, start_blip
+from limner.train.steps.blip import ObjectiveSettings, blip_step, by_length, make_teacher, start_blip
 
 
 @pytest.fixture

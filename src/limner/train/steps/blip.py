@@ -11,7 +11,8 @@ Source: Li et al. 2022 (BLIP, arXiv 2201.12086), section 3.2.
 """
 
 import copy
-from typing import Literal, NamedTuple, Protocol
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -19,16 +20,19 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional
 
+from limner import ranks
+from limner.checkpoint import load_weights, stored_weights
 from limner.config import Config
 from limner.data.loader import Batch
 from limner.data.transforms import normalise
 from limner.models.bert import CrossMemory
 from limner.models.blip import BLIP
 from limner.objectives.captioning import lm_targets, token_loss
-from limner.objectives.contrastive import clamp_temperature, info_nce, itc_loss
+from limner.objectives.contrastive import clamp_temperature, clip_loss, itc_loss
 from limner.objectives.matching import hard_negatives, itm_labels, itm_loss
 from limner.objectives.momentum import FeatureQueue, empty_queue, push, ramp, update_teacher
 from limner.shapes import ImageSpec
+from limner.train.steps.task import StepResult
 
 
 class ObjectiveSettings(Config):
@@ -45,8 +49,15 @@ class ObjectiveSettings(Config):
         alpha: final weight of the teacher's soft labels.
         alpha_steps: steps over which that weight rises from 0.
         queue_size: the teacher's features kept as further candidates; a multiple of the batch size, or 0.
+        negatives: ITM's come from "all" ranks, so that their number changes nothing, or from the same "rank",
+            which sends no pictures around (BLIP's pre-training).
+        kind: "blip".
     """
 
+    LATER: ClassVar = frozenset({"kind", "negatives"})
+
+    kind: Literal["blip"] = "blip"
+    negatives: Literal["all", "rank"] = "all"
     itc: float = Field(default=1.0, ge=0)
     itm: float = Field(default=1.0, ge=0)
     lm: float = Field(default=1.0, ge=0)
@@ -65,8 +76,8 @@ class ObjectiveSettings(Config):
         return self
 
 
-class TaskState(NamedTuple):
-    """What a task keeps between steps, besides the model.
+class BLIPState(NamedTuple):
+    """What pre-training keeps between steps, besides the model.
 
     Args:
         teacher: a slowly following copy of the model's encoders, or None.
@@ -78,29 +89,26 @@ class TaskState(NamedTuple):
     queue: FeatureQueue
     generator: torch.Generator
 
+    def modules(self) -> list[nn.Module]:
+        """The teacher."""
+        return [self.teacher] if self.teacher is not None else []
 
-class StepResult(NamedTuple):
-    """What one forward pass tells.
+    def tensors(self) -> dict[str, dict[str, Tensor]]:
+        """The queue, and the teacher where there is one."""
+        queue = {"image": self.queue.image, "text": self.queue.text, "ids": self.queue.ids}
+        return {"queue": queue} | ({"teacher": stored_weights(self.teacher)} if self.teacher else {})
 
-    Args:
-        loss: the weighted sum of the terms.
-        terms: each term, unweighted, by name.
-        stats: further scalars worth a record.
-        state: the task's state after the step.
-    """
+    def facts(self) -> dict[str, Any]:
+        """Where the queue is written next."""
+        return {"queue_position": self.queue.position}
 
-    loss: Float[Tensor, ""]
-    terms: dict[str, Tensor]
-    stats: dict[str, Tensor]
-    state: TaskState
-
-
-class Step(Protocol):
-    """A task, as the loop calls it; `step` counts the optimiser steps taken before."""
-
-    def __call__(self, model: nn.Module, state: TaskState, batch: Batch, step: int, /) -> StepResult:
-        """Losses of one batch; takes no optimiser step."""
-        ...
+    def restored(self, tensors: Mapping[str, dict[str, Tensor]], facts: Mapping[str, Any]) -> "BLIPState":
+        """This state as it was; the teacher in place."""
+        if self.teacher is not None:
+            load_weights(self.teacher, tensors["teacher"], "teacher.safetensors")
+        device = self.queue.ids.device
+        queue = {name: tensor.to(device) for name, tensor in tensors["queue"].items()}
+        return self._replace(queue=FeatureQueue(**queue, position=facts["queue_position"]))
 
 
 class BLIPStep(NamedTuple):
@@ -114,19 +122,27 @@ class BLIPStep(NamedTuple):
     settings: ObjectiveSettings
     spec: ImageSpec
 
-    def __call__(self, model: nn.Module, state: TaskState, batch: Batch, step: int, /) -> StepResult:
+    @property
+    def sparing(self) -> bool:
+        """True: terms are switched off, and not every batch asks a question."""
+        return True
+
+    def __call__(self, model: nn.Module, state: BLIPState, batch: Batch, step: int, /) -> StepResult:
         """Losses of one batch; takes no optimiser step."""
         assert isinstance(model, BLIP)
         return blip_step(model, state, batch, step, self.settings, self.spec)
 
+    def settle(self, model: nn.Module) -> None:
+        """Nothing: the temperature is clamped before each forward pass, as BLIP's is."""
 
-def start_blip(model: BLIP, settings: ObjectiveSettings, seed: int) -> TaskState:
+
+def start_blip(model: BLIP, settings: ObjectiveSettings, seed: int) -> BLIPState:
     """The task state before the first step, on the model's device."""
     generator = torch.Generator(model.temperature.device).manual_seed(seed)
     if settings.teacher == "none":
-        return TaskState(None, empty_queue(0, model.config.embed_dim, generator), generator)
+        return BLIPState(None, empty_queue(0, model.config.embed_dim, generator), generator)
     queue = empty_queue(settings.queue_size, model.config.embed_dim, generator)
-    return TaskState(make_teacher(model), queue, generator)
+    return BLIPState(make_teacher(model), queue, generator)
 
 
 def make_teacher(model: BLIP) -> BLIP:
@@ -138,7 +154,7 @@ def make_teacher(model: BLIP) -> BLIP:
 
 
 def blip_step(
-    model: BLIP, state: TaskState, batch: Batch, step: int, settings: ObjectiveSettings, spec: ImageSpec
+    model: BLIP, state: BLIPState, batch: Batch, step: int, settings: ObjectiveSettings, spec: ImageSpec
 ) -> StepResult:
     """BLIP's losses of one batch.
 
@@ -162,7 +178,8 @@ def blip_step(
     if settings.itc:
         terms["itc"], state = _contrast(model, state, batch, pixels, embeds, step, settings)
     if settings.itm:
-        terms["itm"], stats["itm_accuracy"] = _match(model, memory, batch, embeds, state.generator)
+        rivals = _rivals(model, tokens, memory, batch, embeds, state, settings.negatives == "all")
+        terms["itm"], stats["itm_accuracy"] = _match(model, batch, rivals)
     if settings.lm or settings.qa:
         memory = model.decoder_memory(tokens, memory)
         terms |= _write(model, memory, batch, settings)
@@ -184,54 +201,99 @@ class Embeds(NamedTuple):
 
 def _contrast(
     model: BLIP,
-    state: TaskState,
+    state: BLIPState,
     batch: Batch,
     pixels: Float[Tensor, "b 3 y x"],
     embeds: Embeds,
     step: int,
     settings: ObjectiveSettings,
-) -> tuple[Float[Tensor, ""], TaskState]:
+) -> tuple[Float[Tensor, ""], BLIPState]:
     teacher = state.teacher
     if teacher is None:
-        return info_nce(embeds.image, embeds.text, 1 / model.temperature), state
+        return clip_loss(embeds.image, embeds.text, 1 / model.temperature), state
     assert isinstance(teacher, BLIP)
     update_teacher(teacher, model, settings.momentum)
     with torch.no_grad():
-        teacher_image = teacher.embed_image(teacher.encode_image(pixels))
-        teacher_text = teacher.embed_text(batch.caption_ids, batch.caption_mask)
+        teacher_image = ranks.gathered(teacher.embed_image(teacher.encode_image(pixels)))
+        teacher_text = ranks.gathered(teacher.embed_text(batch.caption_ids, batch.caption_mask))
+    ids = ranks.gathered(batch.image_ids)
     alpha = ramp(settings.alpha, step, settings.alpha_steps)
-    loss = itc_loss(
-        *embeds, teacher_image, teacher_text, state.queue, model.temperature, alpha, batch.image_ids
-    )
-    return loss, state._replace(queue=push(state.queue, teacher_image, teacher_text, batch.image_ids))
+    loss = itc_loss(*embeds, teacher_image, teacher_text, state.queue, model.temperature, alpha, ids)
+    return loss, state._replace(queue=push(state.queue, teacher_image, teacher_text, ids))
 
 
-def _match(
+class Rivals(NamedTuple):
+    """What a rank matches its pairs with.
+
+    Args:
+        memory: of this rank's pictures, then of the pictures that fool its texts where other ranks have them.
+        pictures: row in `memory` of the picture that fools each text.
+        ids: of the text that fools each picture.
+        mask: True at its real tokens.
+        labels: of the 3b pairs.
+    """
+
+    memory: CrossMemory
+    pictures: Int[Tensor, " b"]
+    ids: Int[Tensor, "b t"]
+    mask: Bool[Tensor, "b t"]
+    labels: Int[Tensor, " n"]
+
+
+def _rivals(
     model: BLIP,
+    tokens: Float[Tensor, "b n d"],
     memory: CrossMemory,
     batch: Batch,
     embeds: Embeds,
-    generator: torch.Generator,
-) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
-    """ITM over the pairs, each picture with a hard text, each text with a hard picture; and its accuracy."""
+    state: BLIPState,
+    everywhere: bool,
+) -> Rivals:
+    """Draw hard negatives, on every rank the same where they come from all."""
+    there = everywhere and ranks.size() > 1
+    everybody = ranks.gathered if there else _same
+    ids, mask = batch.caption_ids, batch.caption_mask
+    if there:
+        ids, mask = ranks.padded(ids, model.config.pad_id), ranks.padded(mask, False)
     with torch.no_grad():
-        similarity = embeds.image @ embeds.text.T / model.temperature
-    same_text = (batch.caption_ids[:, None] == batch.caption_ids).all(dim=2)
-    same = same_text | (batch.image_ids[:, None] == batch.image_ids)
-    image_for_text, text_for_image = hard_negatives(similarity, same, generator)
-    own = torch.arange(len(similarity), device=similarity.device)
-    pictures = torch.cat([own, own, image_for_text])
-    texts = torch.cat([own, text_for_image, own])
-    labels = itm_labels(image_for_text, text_for_image)
-    ids, mask = batch.caption_ids[texts], batch.caption_mask[texts]
+        image, text, all_ids = everybody(embeds.image), everybody(embeds.text), everybody(ids)
+        similarity = image @ text.T / model.temperature
+    pictures = everybody(batch.image_ids)
+    same = (all_ids[:, None] == all_ids).all(dim=2) | (pictures[:, None] == pictures)
+    image_for_text, text_for_image = hard_negatives(similarity, same, state.generator)
+    negatives = itm_labels(image_for_text, text_for_image)[len(image) :].chunk(2)
+    if not there:
+        labels = torch.cat([torch.ones_like(image_for_text), *negatives])
+        return Rivals(memory, image_for_text, ids[text_for_image], mask[text_for_image], labels)
+    wanted, texts = ranks.own(image_for_text), ranks.own(text_for_image)
+    strangers = ranks.gathered(tokens)[wanted]
+    own = torch.arange(len(ids), device=ids.device)
+    labels = torch.cat([torch.ones_like(own), *map(ranks.own, negatives)])
+    memory = model.encoder_memory(torch.cat([tokens, strangers]))
+    return Rivals(memory, own + len(own), all_ids[texts], ranks.gathered(mask)[texts], labels)
+
+
+def _same(x: Tensor) -> Tensor:
+    return x
+
+
+def _match(model: BLIP, batch: Batch, rivals: Rivals) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
+    """ITM over the pairs, each picture with a hard text, each text with a hard picture; and its accuracy."""
+    own = torch.arange(len(batch.caption_ids), device=batch.caption_ids.device)
+    pictures = torch.cat([own, own, rivals.pictures])
+    wide = rivals.ids.shape[1] - batch.caption_ids.shape[1]
+    own_ids = functional.pad(batch.caption_ids, (0, wide), value=model.config.pad_id)
+    own_mask = functional.pad(batch.caption_mask, (0, wide))
+    ids = torch.cat([own_ids, rivals.ids, own_ids])
+    mask = torch.cat([own_mask, rivals.mask, own_mask])
     logits, order = [], by_length(mask)
     for rows, longest in order:
-        near = memory.rows(pictures[rows])
+        near = rivals.memory.rows(pictures[rows])
         logits.append(model.match(near, ids[rows, :longest], mask[rows, :longest]))
-    scores, labels = torch.cat(logits), labels[torch.cat([rows for rows, _ in order])]
+    scores, labels = torch.cat(logits), rivals.labels[torch.cat([rows for rows, _ in order])]
     counted = labels >= 0
     accuracy = (scores.argmax(dim=1) == labels)[counted].float().mean()
-    return itm_loss(scores, labels), accuracy
+    return ranks.mean_of(itm_loss(scores, labels) * counted.sum(), counted.sum()), accuracy
 
 
 def _write(
@@ -244,15 +306,20 @@ def _write(
     if settings.lm:
         starts = torch.ones_like(own)
         logits, targets = _predict(model, memory, own, batch.caption_ids, batch.caption_mask, starts)
-        terms["lm"] = token_loss(logits, targets, smoothing)
+        terms["lm"] = _token_mean(logits, targets, smoothing)
     asked = batch.qa_prompt_lengths.nonzero().squeeze(1)
     if settings.qa and len(asked):
         prompts = batch.qa_prompt_lengths[asked]
         logits, targets = _predict(model, memory, asked, batch.qa_ids[asked], batch.qa_mask[asked], prompts)
-        terms["qa"] = token_loss(logits, targets, smoothing)
+        terms["qa"] = _token_mean(logits, targets, smoothing)
     elif settings.qa:
-        terms["qa"] = 0 * memory.layers[0].float().sum()  # nobody asked
+        terms["qa"] = ranks.mean_of(0 * memory.layers[0].float().sum(), 0)  # nobody asked here
     return terms
+
+
+def _token_mean(logits: Tensor, targets: Tensor, smoothing: float) -> Float[Tensor, ""]:
+    """The mean over the tokens of all ranks, as the share of this one."""
+    return ranks.mean_of(token_loss(logits, targets, smoothing) * len(targets), len(targets))
 
 
 def _predict(

@@ -1,0 +1,154 @@
+"""Tasks small enough to train in a test: two-coloured squares, and models of a few thousand weights.
+
+As a script, `python jobs.py OUT KIND…` trains each kind for 20 steps on as many ranks as torchrun started, by
+SGD, since Adam makes whole steps of gradients that are nothing but rounding.
+"""
+
+import sys
+from collections.abc import Sequence
+from itertools import permutations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from limner import ranks
+from limner.data.batches import AsCaptioned, AsLabelled, AsPictures
+from limner.data.bpe import CLIPTokenizer
+from limner.data.loader import Loader, Pairs
+from limner.data.rows import Sample
+from limner.data.tokenizers import WordPiece
+from limner.models.bert import BertConfig
+from limner.models.blip import BLIP, BLIPConfig
+from limner.models.clip import CLIP, CLIPConfig, CLIPTextConfig
+from limner.models.masked_patch import MaskedPatch, MaskedPatchConfig
+from limner.models.resnet import ResNet, ResNetConfig
+from limner.models.vit import ViT
+from limner.models.vit_config import ViTConfig
+from limner.shapes import ImageSpec
+from limner.train.loop import Job, MachineSettings, TrainSettings, train
+from limner.train.optim import OptimSettings
+from limner.train.steps import (
+    BLIPStep,
+    ClassificationSettings,
+    ClassificationStep,
+    CLIPStep,
+    ContrastiveSettings,
+    MaskedPatchSettings,
+    MaskedPatchStep,
+    ObjectiveSettings,
+    start_blip,
+    start_draws,
+)
+
+SPEC = ImageSpec(size=16)
+COLOURS = {
+    "red": (255, 0, 0),
+    "green": (0, 255, 0),
+    "blue": (0, 0, 255),
+    "black": (0, 0, 0),
+    "white": (255,) * 3,
+}
+PAIRS = list(permutations(COLOURS, 2))
+KINDS = ("resnet", "vit", "masked_patch", "clip", "blip")
+SIZES = {"width": 16, "num_heads": 2, "mlp_dim": 32}
+VISION = ViTConfig(image_size=16, patch_size=4, depth=1, **SIZES)
+
+
+class Squares:
+    """Rows: the left half in one colour, the right half in another; every other row has a question."""
+
+    def __len__(self) -> int:
+        return len(PAIRS)
+
+    def samples(self, indices: Sequence[int], epoch: int) -> list[Sample]:
+        return [self._sample(index) for index in indices]
+
+    def _sample(self, index: int) -> Sample:
+        left, right = PAIRS[index]
+        image = np.zeros((16, 16, 3), np.uint8)
+        image[:, :8], image[:, 8:] = COLOURS[left], COLOURS[right]
+        asked = ("what is left?", left) if index % 2 else ("", "")
+        return Sample(f"pair-{index}", image, f"{left} beside {right}", *asked, image_id=index, label=left)
+
+
+def words() -> WordPiece:
+    """BLIP's vocabulary of these rows."""
+    return WordPiece.from_texts([*(f"{a} beside {b}" for a, b in PAIRS), "what is left?"], 120)
+
+
+def letters() -> CLIPTokenizer:
+    """CLIP's vocabulary without a merge: bytes."""
+    return CLIPTokenizer.from_merges("#version: 0.2\n", vocab_size=514)
+
+
+def blip_config(tokenizer: WordPiece, dropout: float = 0.1) -> BLIPConfig:
+    """A BLIP for `words`."""
+    sizes = {**SIZES, "memory_width": 16, "max_positions": 32, "dropout": dropout}
+    text = BertConfig(vocab_size=tokenizer.vocab_size, depth=2, **sizes)
+    ids = {f"{name}_id": getattr(tokenizer, f"{name}_id") for name in ("pad", "cls", "sep", "dec", "enc")}
+    vision = ViTConfig(image_size=16, patch_size=4, depth=1, stem=(8,), **SIZES)
+    return BLIPConfig(vision=vision, text=text, embed_dim=8, **ids)
+
+
+def model_of(kind: str) -> Any:
+    """A fresh model of a kind, without dropout."""
+    if kind == "resnet":
+        return ResNet(ResNetConfig(block="basic", depths=(1, 1), widths=(8, 16), stem="cifar", num_classes=5))
+    if kind == "vit":
+        return ViT(ViTConfig(image_size=16, patch_size=4, depth=2, num_classes=5, **SIZES))
+    if kind == "masked_patch":
+        return MaskedPatch(MaskedPatchConfig(vision=VISION))
+    if kind == "clip":
+        text = CLIPTextConfig(vocab_size=514, context_length=24, depth=1, **SIZES)
+        return CLIP(CLIPConfig(vision=VISION, text=text, embed_dim=8))
+    return BLIP(blip_config(words(), dropout=0.0))
+
+
+def make_job(
+    kind: str,
+    *,
+    machine: dict[str, Any] | None = None,
+    objective: dict[str, Any] | None = None,
+    optim: dict[str, Any] | None = None,
+    **train: Any,
+) -> Job:
+    """The same fresh job of a kind each time, for this rank; further keywords are train settings."""
+    settings = TrainSettings(**{"steps": 20, "batch_size": 8, "log_every": 5, **train})
+    torch.manual_seed(settings.seed)
+    model, how = model_of(kind), objective or {}
+    state: Any = start_draws(model, settings.seed)
+    if kind in ("resnet", "vit"):
+        chosen = ClassificationSettings(kind="classification", **how)
+        step: Any = ClassificationStep(chosen, SPEC, 5)
+        collate: Any = AsLabelled(tuple(COLOURS))
+    elif kind == "masked_patch":
+        step = MaskedPatchStep(MaskedPatchSettings(kind="masked_patch", **how), SPEC)
+        collate = AsPictures()
+    elif kind == "clip":
+        step = CLIPStep(ContrastiveSettings(kind="contrastive", **how), SPEC)
+        collate = AsCaptioned(letters(), 24)
+    else:
+        terms = ObjectiveSettings(**{"queue_size": 16, "alpha_steps": 3, **how})
+        state, step, collate = start_blip(model, terms, settings.seed), BLIPStep(terms, SPEC), Pairs(words())
+    size, rank = ranks.size(), ranks.rank()
+    return Job(
+        model=model,
+        state=state,
+        step=step,
+        loader=Loader(
+            Squares(), collate, settings.batch_size // size, settings.seed, rank=rank, world_size=size
+        ),
+        optim=OptimSettings(**(optim or {"lr": 2e-3, "warmup_steps": 2})),
+        settings=settings,
+        machine=MachineSettings(**(machine or {})),
+    )
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    with ranks.joined("cpu"):
+        for name in sys.argv[2:]:
+            optim = {"name": "sgd", "lr": 0.05, "warmup_steps": 2}
+            train(make_job(name, optim=optim), Path(sys.argv[1]) / name)

@@ -1,0 +1,131 @@
+"""Each alarm is provoked, is given once, and is gone when its cause is."""
+
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import nn
+
+from limner.data.batches import Labelled
+from limner.errors import TrainingError
+from limner.record import read_records
+from limner.train.alarms import MOST_SKIPPED, Alarms, keep_batch
+from limner.train.loop import Job, train
+
+BATCH = Labelled(["a", "b"], torch.zeros(2, 3, 4, 4, dtype=torch.uint8), torch.tensor([0, 1]))
+GOOD, BAD = torch.tensor(1.0), torch.tensor(math.nan)
+
+
+@pytest.fixture
+def model() -> nn.Module:
+    """With a gradient in every part."""
+    model = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 1))
+    model(torch.ones(1, 2)).sum().backward()
+    return model
+
+
+def record(**values: Any) -> dict[str, Any]:
+    return {"kind": "train", "loss": 1.0, "data_wait": 0.1, "terms": {}, **values}
+
+
+def test_a_batch_that_is_not_finite_is_kept_whole(tmp_path: Path, model: nn.Module) -> None:
+    alarms = Alarms(tmp_path)
+    assert alarms.finite(GOOD, GOOD, 0, BATCH)
+    assert not alarms.finite(BAD, GOOD, 1, BATCH)
+    assert not alarms.finite(GOOD, torch.tensor(math.inf), 2, BATCH)
+    kept = tmp_path / "failed" / "step-0000002-rank-0"
+    facts = json.loads((kept / "batch.json").read_text(encoding="utf-8"))
+    assert facts == {"step": 2, "keys": ["a", "b"], "of": "Labelled"}
+    tensors = load_file(kept / "batch.safetensors")
+    assert torch.equal(tensors["images"], BATCH.images)
+    assert torch.equal(tensors["labels"], BATCH.labels)
+    news = alarms.look(record(), model)
+    assert [alarm.name for alarm in news] == ["not_finite", "not_finite"]
+    assert "step 2: loss nan" in news[0].said
+    assert alarms.look(record(), model) == []
+
+
+def test_many_in_a_row_end_the_run_and_one_good_step_starts_the_count_again(tmp_path: Path) -> None:
+    alarms = Alarms(tmp_path)
+    for step in range(MOST_SKIPPED - 1):
+        assert not alarms.finite(BAD, GOOD, step, BATCH)
+    assert alarms.finite(GOOD, GOOD, 20, BATCH)
+    for step in range(MOST_SKIPPED - 1):
+        assert not alarms.finite(BAD, GOOD, step, BATCH)
+    with pytest.raises(TrainingError, match="10 in a row"):
+        alarms.finite(BAD, GOOD, 30, BATCH)
+
+
+def test_a_batch_that_is_kept_twice_is_the_last_one(tmp_path: Path) -> None:
+    keep_batch(tmp_path, 3, BATCH)
+    kept = keep_batch(tmp_path, 3, BATCH._replace(keys=["c", "d"]))
+    assert json.loads((kept / "batch.json").read_text(encoding="utf-8"))["keys"] == ["c", "d"]
+
+
+@pytest.mark.parametrize(
+    ("values", "name"),
+    [
+        ({"logit_scale": 100.0}, "logit_scale"),
+        ({"mean_cosine": 0.97}, "collapse"),
+        ({"itm_positive": 1.0}, "itm_one_class"),
+        ({"itm_positive": 0.0}, "itm_one_class"),
+        ({"data_wait": 0.8}, "data_wait"),
+    ],
+)
+def test_a_record_gives_an_alarm_once_until_it_is_over(
+    values: dict[str, float], name: str, tmp_path: Path, model: nn.Module
+) -> None:
+    alarms = Alarms(tmp_path)
+    assert [alarm.name for alarm in alarms.look(record(**values), model)] == [name]
+    assert alarms.look(record(**values), model) == []
+    assert alarms.look(record(), model) == []
+    assert [alarm.name for alarm in alarms.look(record(**values), model)] == [name]
+    with pytest.raises(TrainingError):
+        Alarms(tmp_path, strict=True).look(record(**values), model)
+
+
+def test_a_healthy_record_gives_none(tmp_path: Path, model: nn.Module) -> None:
+    healthy = record(logit_scale=30.0, mean_cosine=0.2, itm_positive=0.34)
+    assert Alarms(tmp_path).look(healthy, model) == []
+    assert Alarms(tmp_path).look(record(loss=math.nan, mean_cosine=math.nan), model) == []
+
+
+def test_a_loss_that_never_moves(tmp_path: Path, model: nn.Module) -> None:
+    alarms = Alarms(tmp_path)
+    given = [alarm.name for _ in range(12) for alarm in alarms.look(record(loss=2.3026), model)]
+    assert given == ["flat_loss"]
+    moving = Alarms(tmp_path)
+    assert [a for i in range(12) for a in moving.look(record(loss=2.3 - 0.01 * i), model)] == []
+
+
+def test_a_part_without_a_gradient(tmp_path: Path, model: nn.Module) -> None:
+    for parameter in model[0].parameters():
+        parameter.grad.zero_()  # type: ignore[union-attr]
+    [alarm] = Alarms(tmp_path).look(record(), model)
+    assert (alarm.name, alarm.said) == ("dead_0", "no gradient reaches 0")
+    model[0].requires_grad_(False)  # frozen by will
+    assert Alarms(tmp_path).look(record(), model) == []
+
+
+def test_a_learning_rate_that_does_nothing_is_told_in_a_run(
+    make_task: Callable[..., Job], tmp_path: Path
+) -> None:
+    """From the loop's own records to its own lines."""
+    lines: list[str] = []
+    optim = {"lr": 1e-12, "warmup_steps": 0}
+    train(make_task("vit", optim=optim, steps=24, log_every=3, batch_size=20), tmp_path, report=lines.append)
+    assert [r["name"] for r in read_records(tmp_path / "records.jsonl", "alarm")] == ["flat_loss"]
+    assert [line for line in lines if line.startswith("alarm: the loss has stayed at")]
+
+
+def test_a_logit_scale_at_its_bound_is_told_in_a_run(make_task: Callable[..., Job], tmp_path: Path) -> None:
+    job = make_task("clip", steps=6, log_every=3)
+    with torch.no_grad():
+        job.model.log_logit_scale.fill_(9.0)  # type: ignore[union-attr, operator]
+    train(job, tmp_path)
+    assert "logit_scale" in [r["name"] for r in read_records(tmp_path / "records.jsonl", "alarm")]

@@ -1,10 +1,15 @@
 import json
+import subprocess
+import sys
+import tomllib
 
 import pytest
 
-from limner.cli.train import find_recipe, table_source
+from limner.cli.train import find_recipe, read_recipe, table_source
+from limner.config import build
 from limner.data.table import Table
 from limner.errors import ConfigError
+from limner.recipe import Recipe
 
 RECIPE = """
 [model]
@@ -62,17 +67,69 @@ def test_a_run_goes_on_only_when_asked(limner, recipe, tmp_path):
     )
 
 
-def test_data_takes_the_place_of_the_recipes_sources(limner, recipe, table, model_folder, tmp_path):
+def test_data_takes_the_place_of_the_recipes_sources(limner, table, model_folder, capsys):
     limner("capfilt", table)
+    plan = read_recipe("limner_tiny", [f"{table}=2"], str(model_folder), [])
+    [source] = plan.data.sources
+    assert (source.path, source.texts_column, source.weight) == (str(table), "texts_bootstrapped", 2.0)
+    assert plan.evaluate.count == 0
+    assert plan.model.start == str(model_folder)
+    assert f"{table}: reading the column texts_bootstrapped" in capsys.readouterr().err
+
+
+def test_a_dry_run_measures_and_leaves_nothing(limner, recipe, tmp_path):
     out = tmp_path / "run"
-    result = limner(
-        "train", "limner_tiny", "--data", f"{table}=2", "--start", model_folder, "--out", out, "--dry-run"
-    )
+    result = limner("train", recipe, "--out", out, "--dry-run")
     assert result.exit_code == 0
-    assert f"{table}: reading the column texts_bootstrapped" in result.stderr
-    assert 'texts_column = "texts_bootstrapped"' in result.stdout
-    assert "weight = 2.0" in result.stdout
+    head = [line for line in result.stdout.splitlines() if line.startswith("# ")]
+    for word in ("run ", "memory a device:", "activations", "GFLOP a sample", "h an epoch", "disk:"):
+        assert any(word in line for line in head), word
+    assert build(tomllib.loads(result.stdout), Recipe, "stdout").train.steps == 4
+    told = json.loads(limner("train", recipe, "--out", out, "--dry-run", "--json").stdout)
+    assert told["hours"] == pytest.approx(told["seconds_per_step"] * 4 / 3600)
+    assert told["memory_total"] == sum(told["memory"].values())
     assert not out.exists()
+
+
+def test_two_processes_share_a_run(table, model_folder, recipe, tmp_path):
+    """--gpus starts them; on processors here. The first alone talks, and one model comes out."""
+    out = tmp_path / "run"
+    command = [
+        sys.executable,
+        "-m",
+        "limner",
+        "train",
+        str(recipe),
+        "--out",
+        str(out),
+        "--gpus",
+        "2",
+        "--json",
+    ]
+    ended = subprocess.run(
+        [*command, "--set", 'machine.device="cpu"'], capture_output=True, text=True, timeout=240, check=False
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert json.loads(ended.stdout)["reason"] == "finished"
+    assert ended.stderr.count("  ranks 2") == 1
+    assert (out / "model" / "model.safetensors").is_file()
+    odd = subprocess.run(
+        [
+            *command[:-1],
+            "--set",
+            "train.batch_size=3",
+            "--set",
+            'machine.device="cpu"',
+            "--out",
+            f"{out}-odd",
+        ],
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+    assert odd.returncode == 2
+    assert "wanted: a multiple of 2" in odd.stderr
 
 
 def test_shipped_recipes_are_found_by_name():
@@ -108,7 +165,8 @@ def test_ctrl_c_saves_and_says_how_to_go_on(limner, recipe, tmp_path, monkeypatc
     out = tmp_path / "run"
     monkeypatch.setattr(loop.Run, "log", interrupted)
     result = limner("train", recipe, "--out", out)
-    assert result.exit_code == 130
+    assert result.exit_code == 0  # what was asked for is done, and saved
+    assert "saved at step" in result.stderr
     assert "--resume" in result.stderr
     resumed = limner("train", recipe, "--out", out, "--resume", "--json")
     assert json.loads(resumed.stdout)["reason"] == "finished"

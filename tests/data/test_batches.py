@@ -20,7 +20,7 @@ def test_pictures_are_stacked_channels_first() -> None:
     assert batch.keys == ["a", "b", "c"]
     assert batch.images.shape == (3, 3, 4, 6)
     assert batch.images[:, 0, 0, 0].tolist() == [1, 2, 3]
-    assert stacked(SAMPLES).is_contiguous()
+    assert stacked(SAMPLES).is_contiguous(memory_format=torch.channels_last)
 
 
 def test_labels_are_numbered_in_the_order_of_the_classes() -> None:

@@ -49,7 +49,13 @@ def _row(number: int, left: str, right: str) -> dict[str, object]:
     image.save(file, "PNG")
     questions = [{"question": "what is left?", "answers": [left]}] if number % 2 else []
     texts = [f"{left} beside {right}", ""]
-    return {"key": str(number), "image": file.getvalue(), "texts": texts, "questions": questions}
+    return {
+        "key": str(number),
+        "image": file.getvalue(),
+        "texts": texts,
+        "questions": questions,
+        "label": left,
+    }
 
 
 @pytest.fixture

@@ -87,7 +87,7 @@ def test_a_folder_in_use_is_left_alone(make_recipe, tmp_path):
 
 def test_a_recipe_that_cannot_be_composed_leaves_nothing(make_recipe, tmp_path):
     recipe = make_recipe('model.name="resnet18"', "model.settings={}")
-    with pytest.raises(ConfigError, match="wanted: a BLIP"):
+    with pytest.raises(ConfigError, match=r"is a ResNet, and objective.kind is 'blip'(?s:.*)wanted: a BLIP"):
         run(recipe, tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
@@ -126,7 +126,7 @@ def test_held_out_scenes_are_measured_on_the_average(make_recipe, tmp_path, monk
         calls.append((bundle.tokenizer.vocab_size, settings.seed, start, count, how.candidates))
         return {"auroc": 0.5, "openmoji/auroc": 0.25}
 
-    monkeypatch.setattr("limner.recipe.runner.scenes_suite", suite)
+    monkeypatch.setattr("limner.recipe.measures.scenes_suite", suite)
     recipe = make_recipe(
         "evaluate.count=9", "evaluate.start=3", "evaluate.suite.candidates=7", "train.evaluate_every=2"
     )

@@ -57,7 +57,7 @@ VISION = ViTConfig(image_size=16, patch_size=4, depth=1, **SIZES)
 
 
 class Squares:
-    """Rows: the left half in one colour, the right half in another; every other row has a question."""
+    """Left half in one colour, right half in another, with grain; every other row has a question."""
 
     def __len__(self) -> int:
         return len(PAIRS)
@@ -69,6 +69,10 @@ class Squares:
         left, right = PAIRS[index]
         image = np.zeros((16, 16, 3), np.uint8)
         image[:, :8], image[:, 8:] = COLOURS[left], COLOURS[right]
+        grain = np.random.default_rng(index).integers(
+            0, 40, image.shape
+        )  # flat areas meet ReLU's kink at once
+        image = (image * 0.8 + grain).astype(np.uint8)
         asked = ("what is left?", left) if index % 2 else ("", "")
         return Sample(f"pair-{index}", image, f"{left} beside {right}", *asked, image_id=index, label=left)
 

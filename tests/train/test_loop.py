@@ -264,3 +264,46 @@ def test_checkpoints_are_json_and_safetensors_alone(make_job, tmp_path):
     assert {path.suffix for path in folder.iterdir()} == {".safetensors", ".json"}
     facts = json.loads((folder / "state.json").read_text())["facts"]
     assert facts["loader"] == {"seed": 0, "epoch": 0, "step": 2, "global_batch": 5, "samples": 20}
+
+
+def judged(job, values, name="look/score", patience=0):
+    """The job with an evaluator that gives these values in turn, after each two steps."""
+    given = iter(values)
+    settings = job.settings.model_copy(update={"best": name, "patience": patience, "evaluate_every": 2})
+    return job._replace(settings=settings, evaluators={"look": lambda model: [("score", next(given))]})
+
+
+def test_the_best_weights_are_shipped(make_job, tmp_path):
+    shipped = train(judged(make_job(steps=8), [0.1, 0.7, 0.6, 0.7]), tmp_path / "best")
+    assert (shipped.reason, shipped.step) == ("finished", 8)
+    assert shipped.measures == {"look/score": 0.7}
+    [kept] = train_state_folders(tmp_path / "best" / "best")
+    assert kept.name == "step-0000004"
+    for name, weight in load_train_state(kept).tensors["average"].items():
+        assert torch.equal(weight, shipped.model.state_dict()[name]), name
+    last = states(tmp_path / "best")[-1].tensors["average"]
+    assert not torch.equal(last["itm_head.weight"], shipped.model.itm_head.weight)
+
+
+def test_a_run_without_a_better_evaluation_ends(make_job, tmp_path):
+    job = judged(make_job(steps=40), [0.5, 0.4, 0.45, 0.9], patience=2)
+    ended = train(job, tmp_path)
+    assert (ended.reason, ended.step) == ("no_better", 6)
+    assert [record["reason"] for record in read_records(tmp_path / "records.jsonl", "end")] == ["no_better"]
+    assert states(tmp_path)[-1].step == 6
+    again = train(judged(make_job(steps=40), [], patience=2), tmp_path, resume=True)
+    assert (again.reason, again.step) == ("no_better", 6)
+
+
+def test_a_lower_loss_is_better(make_job, tmp_path):
+    job = make_job(steps=6)
+    given = iter([3.0, 1.0, 2.0])
+    settings = job.settings.model_copy(update={"best": "look/loss", "evaluate_every": 2})
+    job = job._replace(settings=settings, evaluators={"look": lambda model: [("loss", next(given))]})
+    assert train(job, tmp_path).measures == {"look/loss": 1.0}
+
+
+def test_a_best_that_nobody_measures_is_named(make_job, tmp_path):
+    with pytest.raises(TrainingError, match="'look/sorce' is not measured") as caught:
+        train(judged(make_job(steps=4), [0.1], name="look/sorce"), tmp_path)
+    assert "look/score" in str(caught.value)

@@ -1,5 +1,6 @@
 """`limner import`: whatever holds pictures and texts becomes a pairs table, or is added to one."""
 
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -198,13 +199,19 @@ def _print_result(result: "ImportResult") -> None:
     if result.refused:
         typer.echo(f"refused: {_told(result.refused)}; see {result.quarantine}")
     for leak in settled.leaks[:5]:
-        talk(f"warning: the same picture is in {' and '.join(leak['splits'])}: {', '.join(leak['keys'][:4])}")
+        talk(f"warning: the same picture is in {_places(leak['splits'])}: {', '.join(leak['keys'][:4])}")
     if len(settled.leaks) > 5:
         talk(f"warning: {len(settled.leaks) - 5:,} more pictures are in several splits")
     typer.echo(
         f"{result.looked_at:,} looked at in {result.seconds:.1f} s, {result.pictures_per_s:,.0f} a second"
     )
     talk(f"next: limner capfilt {result.table.path}")
+
+
+def _places(splits: list[str]) -> str:
+    """Each split once, with how often where that is more than once: "test and train (3 times)"."""
+    counts = sorted(Counter(splits).items())
+    return " and ".join(name + (f" ({count} times)" if count > 1 else "") for name, count in counts)
 
 
 def _print_captions(result: "ImportResult") -> None:

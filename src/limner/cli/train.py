@@ -1,5 +1,7 @@
 """`limner train`: a recipe in, a run folder with a model out."""
 
+import os
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -7,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 import limner
-from limner.cli.terminal import Json, Stopped, give, stoppable, talk
+from limner.cli.terminal import Json, give, stoppable, talk
 from limner.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -36,33 +38,81 @@ def train(
         list[str] | None, typer.Option("--set", help="Override one value.", metavar="SECTION.KEY=VALUE")
     ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print the recipe as it would be run, and do nothing.")
+        bool,
+        typer.Option(
+            "--dry-run", help="Measure a few steps; print what the run would need, and its whole recipe."
+        ),
     ] = False,
+    gpus: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            help="Processes that share each batch, one a GPU; torchrun does the same on many machines.",
+            show_default="1, or as torchrun says",
+        ),
+    ] = 0,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
     as_json: Json = False,
 ) -> None:
     """Train what a recipe says.
 
-    Ctrl-C saves first; --resume goes on, to the very same weights. With --data a table that CapFilt cleaned
-    gives its cleaned texts, and nothing is measured on scenes unless --set evaluate.count=400 asks for it.
+    Ctrl-C and SIGTERM save first; --resume goes on, to the very same weights. With --data a table that
+    CapFilt cleaned gives its cleaned texts, and nothing is measured on scenes unless
+    --set evaluate.count=400 asks for it.
     """
-    from limner.config import to_toml
     from limner.recipe import run
     from limner.report.page import write_page
 
     plan = read_recipe(recipe, data or (), start, overrides or ())
     if dry_run:
-        typer.echo(to_toml(plan), nl=False)
+        _print_plan(plan, as_json)
         return
+    if gpus > 1 and "RANK" not in os.environ:
+        _launch(gpus, plan.machine.device)
+    first = os.environ.get("RANK", "0") == "0"
     with stoppable(f"the last checkpoint in {out} is whole; the same command with --resume goes on from it"):
         result = run(plan, out, resume=resume, report=talk)
+    if not first:
+        return
     page = write_page(out)
     if as_json:
         give(result_values(result) | {"report": str(page)})
     else:
         _print(result, page)
-    if result.reason in ("SIGINT", "SIGTERM"):
-        raise Stopped(f"saved at step {result.step} of {result.steps}; go on with\n  {result.hint}")
+    if result.model is None:
+        talk(f"saved at step {result.step} of {result.steps}; go on with\n  {result.hint}")
+
+
+def _launch(processes: int, device: str) -> None:
+    """Become the parent of so many processes of this very command, and end as they end.
+
+    Raises: ConfigError when there are not so many GPUs.
+    """
+    import torch
+
+    from limner.train.launch import launch
+
+    if device != "cpu" and torch.cuda.is_available() and torch.cuda.device_count() < processes:
+        raise ConfigError(
+            f"--gpus {processes}",
+            wanted=f"at most {torch.cuda.device_count()}, the GPUs of this machine",
+            hint='--set machine.device="cpu" runs on processors',
+        )
+    raise typer.Exit(launch(processes, sys.argv[1:]))
+
+
+def _print_plan(recipe: "Recipe", as_json: bool) -> None:
+    """What a run would be and need; its recipe as TOML, the plan in its head as comments."""
+    from limner.config import to_toml
+    from limner.recipe.plan import plan_of
+
+    plan = plan_of(recipe, report=talk)
+    if as_json:
+        give(plan.values())
+    else:
+        typer.echo("".join(f"# {line}\n" for line in plan.lines()), nl=False)
+        typer.echo(to_toml(plan.recipe), nl=False)
+    plan.require_fit()
 
 
 def read_recipe(name: str, tables: Iterable[str], start: str, overrides: Iterable[str]) -> "Recipe":

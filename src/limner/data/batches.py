@@ -82,15 +82,7 @@ class AsLabelled:
 
         Raises: DataError when a row has no label, or one that is no class.
         """
-        numbers = {label: number for number, label in enumerate(self.labels)}
-        strange = [sample for sample in samples if sample.label not in numbers]
-        if strange:
-            raise DataError(
-                f"row {strange[0].key!r} has the label {strange[0].label!r}",
-                wanted=f"one of {', '.join(self.labels[:8])}{' …' * (len(self.labels) > 8)}",
-                hint='leave such rows out: where = "label in (…)" in the recipe\'s source',
-            )
-        found = torch.tensor([numbers[sample.label or ""] for sample in samples])
+        found = numbered([(sample.key, sample.label) for sample in samples], self.labels)
         return Labelled([sample.key for sample in samples], stacked(samples), found)
 
 
@@ -113,6 +105,22 @@ class AsCaptioned:
 
 
 def stacked(samples: Sequence[Sample]) -> UInt8[Tensor, "b 3 y x"]:
-    """The pictures of samples, all of one size."""
+    """The pictures of samples, all of one size; channels last in memory, as convolutions like it."""
     pixels = torch.from_numpy(np.stack([sample.image for sample in samples]))
-    return pixels.permute(0, 3, 1, 2).contiguous()
+    return pixels.permute(0, 3, 1, 2)
+
+
+def numbered(rows: Sequence[tuple[str, str | None]], classes: Sequence[str]) -> Int64[Tensor, " b"]:
+    """Numbers of the classes of rows, given as (key, label).
+
+    Raises: DataError when a row has no label, or one that is no class.
+    """
+    numbers = {label: number for number, label in enumerate(classes)}
+    for key, label in rows:
+        if label not in numbers:
+            raise DataError(
+                f"row {key!r} has the label {label!r}",
+                wanted=f"one of {', '.join(classes[:8])}{' …' * (len(classes) > 8)}",
+                hint='leave such rows out: where = "label in (…)"',
+            )
+    return torch.tensor([numbers[label or ""] for _, label in rows])

@@ -14,6 +14,7 @@ from limner.data.transforms import normalise
 from limner.errors import CheckpointError, ShapeError
 from limner.models.bert import CrossMemory
 from limner.models.blip import BLIP
+from limner.models.clip import CLIP
 
 Progress = Callable[[int, int], None]
 """Called with how many items are done and how many there are."""
@@ -119,7 +120,9 @@ def texts_by_length(
 
 @torch.inference_mode()
 def embed_texts(bundle: Bundle, texts: Sequence[str]) -> Float[np.ndarray, "n e"]:
-    """Unit vectors of texts in the joint space, in their order."""
+    """Unit vectors of texts in the joint space, in their order; of a BLIP or a CLIP."""
+    if isinstance(bundle.model, CLIP):
+        return _clip_texts(bundle, texts)
     model, _ = blip_of(bundle)
     embeds = np.empty((len(texts), model.config.embed_dim), np.float32)
     for places, ids, mask in texts_by_length(bundle, texts):
@@ -133,6 +136,38 @@ def embed_images(
     batch_size: int = 64,
     progress: Progress | None = None,
 ) -> Float[np.ndarray, "n e"]:
-    """Unit vectors of pictures in the joint space, in their order; see `looks`."""
+    """Unit vectors of pictures in the joint space, in their order, of a BLIP or a CLIP; see `looks`."""
+    if isinstance(bundle.model, CLIP):
+        return _clip_images(bundle, images, batch_size, progress)
     parts = [seen.embed.float().cpu().numpy() for _, seen in looks(bundle, images, batch_size, progress)]
+    return np.concatenate(parts)
+
+
+@torch.inference_mode()
+def _clip_texts(bundle: Bundle, texts: Sequence[str], batch_size: int = 256) -> Float[np.ndarray, "n e"]:
+    model, tokenizer = bundle.clip()
+    embeds = np.empty((len(texts), model.config.embed_dim), np.float32)
+    order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
+    for start in range(0, len(order), batch_size):
+        places = order[start : start + batch_size]
+        ids, _ = tokenizer.encode_batch([texts[i] for i in places], model.config.text.context_length)
+        embeds[places] = model.encode_text(ids.to(device_of(bundle))).cpu().numpy()
+    return embeds
+
+
+@torch.inference_mode()
+def _clip_images(
+    bundle: Bundle,
+    images: Sequence[UInt8[np.ndarray, "y x 3"]],
+    batch_size: int,
+    progress: Progress | None,
+) -> Float[np.ndarray, "n e"]:
+    model, _ = bundle.clip()
+    parts = []
+    for start in range(0, len(images), batch_size):
+        stop = min(start + batch_size, len(images))
+        u8 = torch.from_numpy(np.stack(images[start:stop])).to(device_of(bundle)).permute(0, 3, 1, 2)
+        parts.append(model.encode_image(normalise(u8, bundle.image_spec)).cpu().numpy())
+        if progress:
+            progress(stop, len(images))
     return np.concatenate(parts)

@@ -9,6 +9,7 @@ Checked against: torchvision and timm `resnet18 … resnext101_64x4d`, transform
 the published CIFAR weights of akamaster/pytorch_resnet_cifar10; same keys as torchvision, same numbers.
 """
 
+import copy
 from collections.abc import Iterator, Sequence
 from typing import Literal, NamedTuple
 
@@ -344,3 +345,18 @@ class ResNet(nn.Module):
         pooled = features.mean((2, 3))
         logits = pooled[:, :0] if self.fc is None else self.fc(pooled)
         return ResNetOutput(features, pooled, logits)
+
+
+def new_head(model: ResNet, num_classes: int) -> ResNet:
+    """Copy a model, with a fresh classifier in place of its own, as for fine-tuning.
+
+    Args:
+        model: left as it is.
+        num_classes: outputs of the new classifier; 0 for none.
+    """
+    twin = copy.deepcopy(model)
+    twin.config = ResNetConfig.model_validate(model.config.model_dump() | {"num_classes": num_classes})
+    like = model.conv1.weight
+    channels = model.config.widths[-1] * (4 if model.config.block == "bottleneck" else 1)
+    twin.fc = nn.Linear(channels, num_classes).to(like) if num_classes else None
+    return twin

@@ -2,32 +2,28 @@
 
 import json
 import platform
-from collections.abc import Iterable, Mapping
-from itertools import chain, islice
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from torch import nn
 
 import limner
-from limner.checkpoint import Bundle, save_bundle
-from limner.config import Config, build, to_toml
-from limner.convert.opening import digest_of, open_bundle
-from limner.data.loader import Loader, Pairs
+from limner import ranks
+from limner.checkpoint import save_bundle
+from limner.config import to_toml
+from limner.convert.opening import digest_of
+from limner.data.loader import Loader
 from limner.data.rows import Mixture
 from limner.data.table import Table
-from limner.data.tokenizers import WordPiece
 from limner.errors import ConfigError
-from limner.evaluate.scenes import scenes_suite
-from limner.models import entry
-from limner.models.blip import BLIP, BLIPConfig
+from limner.recipe.measures import evaluators
 from limner.recipe.schema import Recipe, read
 from limner.recipe.sources import Source, TableSource
+from limner.recipe.tasks import Task, task_of
 from limner.record import Recorder
-from limner.shapes import ImageSpec
-from limner.train.loop import Evaluator, Job, train
-from limner.train.steps import BLIPStep, start_blip
+from limner.train.loop import Job, train
+from limner.train.steps import ClassificationSettings
 from limner.train.watch import Report, silent
 
 
@@ -39,7 +35,7 @@ class RunResult(NamedTuple):
         digest: of the recipe.
         step: optimiser steps taken.
         steps: of the whole run.
-        reason: "finished", or why it stopped before: "SIGINT", "SIGTERM", "max_minutes".
+        reason: "finished", "no_better", or why it stopped before: "SIGINT", "SIGTERM", "max_minutes".
         model: the bundle, when the run has finished.
         measures: the last evaluation, `evaluator/name` → value.
         seconds: of training, over all its parts.
@@ -62,18 +58,12 @@ class Composed(NamedTuple):
 
     Args:
         job: what the loop trains.
-        name: key of `MODELS`.
-        config: sizes of the model.
-        spec: preprocessing of the model.
-        tokenizer: of the model.
+        task: what it is made of.
         derived: quantities that follow from the recipe.
     """
 
     job: Job
-    name: str
-    config: Config
-    spec: ImageSpec
-    tokenizer: WordPiece
+    task: Task
     derived: dict[str, float]
 
 
@@ -90,23 +80,31 @@ def run(
         card: Markdown that goes into the model's README.md.
     Raises: ConfigError when the folder is in use by another run, or by this one and `resume` is False.
     """
-    recipe, out = resolve(recipe), Path(out)
-    _require_free(out, recipe, resume)
+    with ranks.joined(recipe.machine.device):
+        return _run(resolve(recipe), Path(out), resume, report if ranks.rank() == 0 else silent, card)
+
+
+def _run(recipe: Recipe, out: Path, resume: bool, report: Report, card: str) -> RunResult:
+    if ranks.rank() == 0:
+        _require_free(out, recipe, resume)
     if recipe.machine.threads:
         torch.set_num_threads(recipe.machine.threads)
     made = compose(recipe, report)
-    _write_recipe(out / "recipe.toml", recipe)
-    Recorder(out / "records.jsonl").write(
-        "run", digest=recipe.digest, recipe=_plain(recipe), derived=made.derived, machine=_machine()
-    )
+    if ranks.rank() == 0:
+        _write_recipe(out / "recipe.toml", recipe)
+        Recorder(out / "records.jsonl").write(
+            "run", digest=recipe.digest, recipe=_plain(recipe), derived=made.derived, machine=_machine()
+        )
     report(
         "  ".join([f"run {recipe.digest}", *(f"{name} {value:,}" for name, value in made.derived.items())])
     )
     ended = train(made.job, out, resume=resume, report=report)
-    finished, model = ended.reason == "finished", out / "model"
-    if finished:
-        parts = (model, ended.model, made.name, made.config, made.spec, made.tokenizer)
-        save_bundle(*parts, recipe=_plain(recipe), card=card)
+    finished, model, task = ended.reason in ("finished", "no_better"), out / "model", made.task
+    if finished and ranks.rank() == 0:
+        parts = (model, ended.model, task.name, task.config, task.spec, task.tokenizer)
+        told = {"labels": task.labels, "task": task.purpose}
+        save_bundle(*parts, recipe=_plain(recipe), card=card, **told)  # type: ignore[arg-type]
+    ranks.wait()
     return RunResult(
         out=out,
         digest=recipe.digest,
@@ -116,14 +114,14 @@ def run(
         model=model if finished else None,
         measures=ended.measures,
         seconds=ended.seconds,
-        hint=f"limner caption PATH --model {out}" if finished else _resume_hint(out),
+        hint=task.hint.replace("RUN", str(out)) if finished else _resume_hint(out),
     )
 
 
 def resolve(recipe: Recipe) -> Recipe:
-    """The recipe with what was left open filled in: the version of each table, the weights it starts from.
+    """The recipe with what was left open filled in: versions of tables, weights it starts from, classes.
 
-    Raises: ConfigError when the start's weights are not those the recipe names.
+    Raises: ConfigError when the start's weights are not those the recipe names, or there is no class.
     """
     model, sources = recipe.model, tuple(map(_pinned, recipe.data.sources))
     if model.start:
@@ -136,7 +134,14 @@ def resolve(recipe: Recipe) -> Recipe:
             )
         model = model.model_copy(update={"start_digest": found})
     data = recipe.data.model_copy(update={"sources": sources})
-    return recipe.model_copy(update={"model": model, "data": data})
+    if isinstance(recipe.objective, ClassificationSettings) and not data.labels:
+        data = data.model_copy(update={"labels": _classes(sources)})
+    tables = tuple(
+        table.model_copy(update={"version": Table.open(table.path, table.version).version})
+        for table in recipe.evaluate.tables
+    )
+    evaluate = recipe.evaluate.model_copy(update={"tables": tables})
+    return recipe.model_copy(update={"model": model, "data": data, "evaluate": evaluate})
 
 
 def _pinned(source: Source) -> Source:
@@ -145,97 +150,93 @@ def _pinned(source: Source) -> Source:
     return source.model_copy(update={"version": Table.open(source.path, source.version).version})
 
 
+def _classes(sources: Iterable[Source]) -> tuple[str, ...]:
+    """The labels of all rows that are read, sorted."""
+    found: set[str] = set()
+    for source in sources:
+        if not isinstance(source, TableSource):
+            raise ConfigError(f"a source of kind {source.kind!r} for classes", wanted='kind = "table"')
+        table = Table.open(source.path, source.version)
+        if table.has("label"):
+            found.update(filter(None, table.column("label", source.where or None)))
+    if len(found) < 2:
+        raise ConfigError(
+            f"{len(found)} class(es) in the label column of the sources",
+            wanted="at least two",
+            hint="limner import FOLDER reads folders of classes; a CSV needs a column called label",
+        )
+    return tuple(sorted(found))
+
+
 def compose(recipe: Recipe, report: Report = silent) -> Composed:
-    """Make the objects a recipe speaks of. Seeds torch."""
+    """Make the objects a resolved recipe speaks of. Seeds torch.
+
+    Raises: ConfigError when its parts do not go together.
+    """
     torch.manual_seed(recipe.train.seed)
-    start = open_bundle(recipe.model.start) if recipe.model.start else None
-    tokenizer = start.blip()[1] if start else _grow_tokenizer(recipe, report)
-    name, spec, config, model = _model(recipe, start, tokenizer)
-    if not isinstance(model, BLIP):
-        raise ConfigError(f"model.name = {name!r}", wanted="a BLIP", hint='--set model.name="limner_tiny"')
-    settings = recipe.train
-    parts = [(source.rows(spec, settings.seed), source.weight) for source in recipe.data.sources]
+    task = task_of(recipe, report)
+    settings, machine = recipe.train, recipe.machine
+    parts = [
+        (source.rows(task.spec, settings.seed, task.texted), source.weight) for source in recipe.data.sources
+    ]
     samples = sum(len(rows) for rows, _ in parts)
-    device = _device(recipe.machine.device)
-    model.to(device)
+    device = _device(machine.device)
+    task.model.to(device).to(memory_format=torch.channels_last)
+    if ranks.size() > 1:
+        torch.manual_seed(settings.seed + ranks.rank())  # dropout of its own
     job = Job(
-        model=model,
-        state=start_blip(model, recipe.objective, settings.seed),
-        step=BLIPStep(recipe.objective, spec),
+        model=task.model,
+        state=task.start(task.model, settings.seed),
+        step=task.step,
         loader=Loader(
             Mixture(parts, settings.seed, samples),
-            Pairs(tokenizer, recipe.data.max_tokens),
-            settings.batch_size,
+            task.collate,
+            _of_this_rank(settings.batch_size),
             settings.seed,
-            workers=recipe.machine.workers_are,
-            num_workers=recipe.machine.workers,
+            workers=machine.workers_are,
+            num_workers=machine.workers,
             pin_memory=device.type == "cuda",
+            rank=ranks.rank(),
+            world_size=ranks.size(),
             bucket_batches=recipe.data.bucket_batches,
-            stall_s=recipe.machine.stall_s,
+            stall_s=machine.stall_s,
             say=report if report is not silent else None,
         ),
         optim=recipe.optim,
         settings=settings,
-        machine=recipe.machine,
-        evaluators=_evaluators(recipe, name, spec, tokenizer),
+        machine=machine,
+        evaluators=evaluators(recipe.evaluate, task),
     )
     derived = {
-        "parameters": sum(parameter.numel() for parameter in model.parameters()),
-        "vocabulary": tokenizer.vocab_size,
+        "parameters": sum(parameter.numel() for parameter in task.model.parameters()),
+        **({"vocabulary": task.tokenizer.vocab_size} if task.tokenizer else {}),
+        **({"classes": len(task.labels)} if task.labels else {}),
         "rows": samples,
         "samples": settings.steps * settings.batch_size,
         "epochs": round(settings.steps * settings.batch_size / samples, 3),
+        **({"ranks": ranks.size()} if ranks.size() > 1 else {}),
     }
-    return Composed(job, name, config, spec, tokenizer, derived)
+    return Composed(job, task, derived)
 
 
-def _grow_tokenizer(recipe: Recipe, report: Report) -> WordPiece:
-    report("growing the vocabulary from the sources' texts")
-    each = (islice(source.texts(), recipe.tokenizer.texts) for source in recipe.data.sources)
-    return WordPiece.from_texts(chain.from_iterable(each), recipe.tokenizer.vocab_size)
+def _of_this_rank(batch_size: int) -> int:
+    """Rows of a global batch that each rank reads.
 
-
-def _model(
-    recipe: Recipe, start: Bundle | None, tokenizer: WordPiece
-) -> tuple[str, ImageSpec, Config, nn.Module]:
-    """Name, preprocessing, config and module of the model to train."""
-    if start is not None:
-        config: Config = start.model.config  # type: ignore[assignment]
-        return start.name, start.image_spec, config, start.model
-    found = entry(recipe.model.name)
-    values = _merged(found.config.model_dump(), recipe.model.settings)
-    if isinstance(found.config, BLIPConfig):
-        values["text"]["vocab_size"] = tokenizer.vocab_size
-        values |= {
-            f"{token}_id": getattr(tokenizer, f"{token}_id") for token in ("pad", "cls", "sep", "dec", "enc")
-        }
-    config = build(values, type(found.config), "model.settings")
-    return recipe.model.name, found.image_spec, config, found.build(config)
-
-
-def _merged(values: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """`values` with `changes` laid over them, section by section."""
-    result = dict(values)
-    for key, change in changes.items():
-        section = isinstance(change, Mapping) and isinstance(result.get(key), dict)
-        result[key] = _merged(result[key], change) if section else change
-    return result
-
-
-def _evaluators(recipe: Recipe, name: str, spec: ImageSpec, tokenizer: WordPiece) -> dict[str, Evaluator]:
-    settings = recipe.evaluate
-    if not settings.count:
-        return {}
-
-    def scenes(model: nn.Module) -> Iterable[tuple[str, float]]:
-        bundle = Bundle(name, model, spec, tokenizer, {}, "", Path())
-        return scenes_suite(bundle, settings.scenes, settings.start, settings.count, settings.suite).items()
-
-    return {"scenes": scenes}
+    Raises: ConfigError when it cannot be shared evenly.
+    """
+    if batch_size % ranks.size():
+        raise ConfigError(
+            f"train.batch_size {batch_size} on {ranks.size()} processes",
+            wanted=f"a multiple of {ranks.size()}",
+            hint=f"--set train.batch_size={max(1, batch_size // ranks.size()) * ranks.size()}",
+        )
+    return batch_size // ranks.size()
 
 
 def _device(name: str) -> torch.device:
-    return torch.device(("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name)
+    if name == "auto":
+        return torch.device("cuda", ranks.local_rank()) if torch.cuda.is_available() else torch.device("cpu")
+    return torch.device(name)
 
 
 def _require_free(out: Path, recipe: Recipe, resume: bool) -> None:

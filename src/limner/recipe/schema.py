@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import Field, model_validator
+from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
 from limner.config import Config, digest, read_toml
 from limner.data.scenes import SceneSettings
@@ -12,7 +12,12 @@ from limner.evaluate.scenes import SuiteSettings
 from limner.recipe.sources import ScenesSource, Source
 from limner.train.loop import MachineSettings, TrainSettings
 from limner.train.optim import OptimSettings
-from limner.train.steps import ObjectiveSettings
+from limner.train.steps import (
+    ClassificationSettings,
+    ContrastiveSettings,
+    MaskedPatchSettings,
+    ObjectiveSettings,
+)
 
 
 class ModelSettings(Config):
@@ -24,12 +29,24 @@ class ModelSettings(Config):
             BLIP or a name of the hub; "" starts afresh.
         start_digest: of that bundle's weights; filled in when the run starts, and checked if it is given.
         settings: sizes that differ from those of `MODELS`, nested as the model's config is.
+        image_size: side of the input, pixels, when not the model's own; 0 leaves it. Positions of a start are
+            interpolated.
     """
+
+    LATER: ClassVar = frozenset({"image_size"})
 
     name: str = "limner_tiny"
     start: str = ""
     start_digest: str = ""
     settings: dict[str, Any] = Field(default_factory=dict)
+    image_size: int = Field(default=0, ge=0)
+
+    @field_validator("image_size")
+    @classmethod
+    def _large_enough(cls, size: int) -> int:
+        if 0 < size < 8:
+            raise ValueError(f"image_size {size}: give at least 8 pixels, or 0 for the model's own")
+        return size
 
 
 class DataSettings(Config):
@@ -40,17 +57,23 @@ class DataSettings(Config):
         max_tokens: longest text, start and end tokens included; longer ones are cut.
         bucket_batches: sort texts by length within windows of so many batches, so that batches hold less
             padding; 0 does not. Tables only.
+        labels: classes in the order of the logits; filled in from the tables' label column when the run
+            starts, and empty where nothing is classified.
     """
 
-    LATER: ClassVar = frozenset({"bucket_batches"})
+    LATER: ClassVar = frozenset({"bucket_batches", "labels"})
 
     sources: tuple[Source, ...] = Field(min_length=1)
     max_tokens: int = Field(default=32, ge=4)
     bucket_batches: int = Field(default=0, ge=0)
+    labels: tuple[str, ...] = ()
 
 
 class TokenizerSettings(Config):
-    """[tokenizer]: the WordPiece vocabulary, grown from the sources' texts unless the model has one already.
+    """[tokenizer]: the vocabulary, unless the model has one already.
+
+    BLIP's WordPiece is grown from the sources' texts; CLIP's is the first of its own merges, 49,408 tokens
+    when all are taken.
 
     Args:
         vocab_size: most tokens; there are fewer when the texts need fewer.
@@ -61,20 +84,62 @@ class TokenizerSettings(Config):
     texts: int = Field(default=50_000, ge=1)
 
 
+class EvaluatedTable(Config):
+    """[[evaluate.tables]]: held-out rows; classes are named, texts and pictures found, pictures captioned.
+
+    Args:
+        path: the table.
+        name: of the measures, `name/top1`; "" is the table's own.
+        where: only rows this SQL filter holds for, such as "split = 'val'".
+        texts_column: where the true texts are.
+        count: the first so many rows; 0 is all.
+        version: of the table; None is the newest when the run starts.
+        captions: a BLIP captions the pictures too.
+        rerank: candidates that a BLIP ranks again by ITM; 0 is by cosine alone.
+    """
+
+    path: str
+    name: str = ""
+    where: str = ""
+    texts_column: str = "texts"
+    count: int = Field(default=0, ge=0)
+    version: int | None = None
+    captions: bool = True
+    rerank: int = Field(default=0, ge=0)
+
+
 class EvaluateSettings(Config):
-    """[evaluate]: held-out measures on generated scenes, every `train.evaluate_every` steps.
+    """[evaluate]: held-out measures, every `train.evaluate_every` steps.
 
     Args:
         scenes: which family of scenes; take a seed that no source has.
         start: number of the first scene.
-        count: how many scenes; 0 measures nothing.
+        count: how many scenes; 0 measures nothing on scenes. BLIPs only.
         suite: how they are used.
+        tables: rows of tables to measure on.
     """
+
+    LATER: ClassVar = frozenset({"tables"})
 
     scenes: SceneSettings = SceneSettings(seed=1)
     start: int = Field(default=0, ge=0)
     count: int = Field(default=400, ge=0)
     suite: SuiteSettings = SuiteSettings()
+    tables: tuple[EvaluatedTable, ...] = ()
+
+
+def _kind(value: Any) -> str:
+    return str(value.get("kind", "blip") if isinstance(value, dict) else value.kind)
+
+
+Objective = Annotated[
+    Annotated[ObjectiveSettings, Tag("blip")]
+    | Annotated[ClassificationSettings, Tag("classification")]
+    | Annotated[ContrastiveSettings, Tag("contrastive")]
+    | Annotated[MaskedPatchSettings, Tag("masked_patch")],
+    Discriminator(_kind),
+]
+"""[objective]: what is learnt; `kind` tells which, "blip" where nothing is said."""
 
 
 class Recipe(Config):
@@ -84,7 +149,7 @@ class Recipe(Config):
         model: what is trained.
         data: where samples come from.
         tokenizer: the vocabulary.
-        objective: the terms of the loss.
+        objective: what is learnt, by `kind`.
         optim: optimiser and schedule.
         train: how long, how much at once, what is written when.
         evaluate: held-out measures.
@@ -94,7 +159,7 @@ class Recipe(Config):
     model: ModelSettings = ModelSettings()
     data: DataSettings
     tokenizer: TokenizerSettings = TokenizerSettings()
-    objective: ObjectiveSettings = ObjectiveSettings()
+    objective: Objective = ObjectiveSettings()
     optim: OptimSettings = OptimSettings()
     train: TrainSettings
     evaluate: EvaluateSettings = EvaluateSettings()
@@ -102,9 +167,18 @@ class Recipe(Config):
 
     @model_validator(mode="after")
     def _parts_fit(self) -> Self:
-        queue, batch = self.objective.queue_size, self.train.batch_size
-        if self.objective.teacher == "momentum" and queue % batch:
-            raise ValueError(f"objective.queue_size {queue} is no multiple of train.batch_size {batch}")
+        batch, objective = self.train.batch_size, self.objective
+        if isinstance(objective, ObjectiveSettings):
+            queue = objective.queue_size
+            if objective.teacher == "momentum" and queue % batch:
+                raise ValueError(f"objective.queue_size {queue} is no multiple of train.batch_size {batch}")
+        if self.train.micro_batch and not isinstance(
+            objective, (ClassificationSettings, MaskedPatchSettings)
+        ):
+            knob = "objective.part" if isinstance(objective, ContrastiveSettings) else "train.batch_size"
+            raise ValueError(
+                f"train.micro_batch: a {objective.kind} loss needs every pair of a batch; set {knob} instead"
+            )
         if self.model.start and self.model.settings:
             raise ValueError("model.start keeps the sizes of its bundle, so model.settings must be empty")
         for source in self.data.sources:

@@ -34,7 +34,7 @@ class ScenesSource(Config):
     count: int = Field(ge=1)
     weight: float = Field(default=1.0, gt=0)
 
-    def rows(self, spec: ImageSpec, seed: int) -> Rows:
+    def rows(self, spec: ImageSpec, seed: int, texted: bool = True) -> Rows:
         """What a loader reads."""
         return SceneRows(self.scenes, self.start, self.count, spec)
 
@@ -73,14 +73,14 @@ class TableSource(Config):
     captions: CaptionChoice = "random"
     weight: float = Field(default=1.0, gt=0)
 
-    def rows(self, spec: ImageSpec, seed: int) -> Rows:
-        """What a loader reads."""
+    def rows(self, spec: ImageSpec, seed: int, texted: bool = True) -> Rows:
+        """What a loader reads; rows without a text too when not `texted`."""
         augment = ("jitter" if self.augment else "none") if isinstance(self.augment, bool) else self.augment
         return TableRows(
             self.path,
             spec,
             seed,
-            self.texts_column,
+            self.texts_column if texted else None,
             augment=augment,
             version=self.version,
             where=self.where or None,
@@ -108,7 +108,7 @@ class EmojiSource(Config):
     kind: Literal["emoji"]
     weight: float = Field(default=1.0, gt=0)
 
-    def rows(self, spec: ImageSpec, seed: int) -> Rows:
+    def rows(self, spec: ImageSpec, seed: int, texted: bool = True) -> Rows:
         """What a loader reads."""
         return EmojiRows(spec, seed)
 

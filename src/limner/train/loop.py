@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
@@ -27,8 +27,10 @@ from limner.checkpoint import (
 from limner.config import Config
 from limner.data.fetching import Workers
 from limner.data.loader import Loader, LoaderState
+from limner.errors import TrainingError
 from limner.record import Recorder, truncate_records
 from limner.train.alarms import Alarms
+from limner.train.blocks import compile_blocks, recompute
 from limner.train.distributed import in_micro_batches, mean_of_parts, share_statistics, spread
 from limner.train.optim import (
     Learners,
@@ -48,7 +50,7 @@ Evaluator = Callable[[nn.Module], Iterable[tuple[str, float]]]
 """Takes the averaged model, in eval mode and without gradients; yields (name, value)."""
 
 
-REASONS = ("", "max_minutes", "SIGTERM", "SIGINT")
+REASONS = ("", "max_minutes", "SIGTERM", "SIGINT", "no_better")
 """Why a run may end before its last step; the ranks agree on the last of those they have."""
 
 
@@ -68,9 +70,12 @@ class TrainSettings(Config):
         evaluate_every: steps between evaluations; the last step is always evaluated.
         checkpoint_every: steps between checkpoints; stopping and the last step always write one.
         keep: how many checkpoints stay.
+        best: measure to go by, `evaluator/name`: the weights of its best evaluation are kept, and shipped.
+            Empty ships the last weights.
+        patience: evaluations in a row without a better one after which the run ends; 0 goes on.
     """
 
-    LATER: ClassVar = frozenset({"micro_batch", "sync_norm"})
+    LATER: ClassVar = frozenset({"micro_batch", "sync_norm", "best", "patience"})
 
     steps: int = Field(ge=1)
     batch_size: int = Field(default=64, ge=2)
@@ -82,6 +87,14 @@ class TrainSettings(Config):
     evaluate_every: int = Field(default=1000, ge=1)
     checkpoint_every: int = Field(default=1000, ge=1)
     keep: int = Field(default=2, ge=1)
+    best: str = ""
+    patience: int = Field(default=0, ge=0)
+
+    @model_validator(mode="after")
+    def _patience_has_a_measure(self) -> "TrainSettings":
+        if self.patience and not self.best:
+            raise ValueError(f"train.patience {self.patience} needs train.best, the measure to go by")
+        return self
 
 
 class MachineSettings(Config):
@@ -96,9 +109,12 @@ class MachineSettings(Config):
         max_minutes: save and stop after so many minutes; resuming goes on. None: no limit.
         tensorboard: also write scalars for TensorBoard.
         strict: stop at the first alarm, instead of saying and recording it.
+        recompute: make activations again, block by block, instead of keeping them: less memory, a third more
+            work.
+        compile: compile the blocks.
     """
 
-    LATER: ClassVar = frozenset({"workers_are", "stall_s", "strict"})
+    LATER: ClassVar = frozenset({"workers_are", "stall_s", "strict", "recompute", "compile"})
 
     device: str = "auto"
     threads: int = Field(default=0, ge=0)
@@ -108,6 +124,8 @@ class MachineSettings(Config):
     max_minutes: float | None = Field(default=None, gt=0)
     tensorboard: bool = False
     strict: bool = False
+    recompute: bool = False
+    compile: bool = False
 
 
 class Job(NamedTuple):
@@ -140,9 +158,10 @@ class TrainResult(NamedTuple):
     Args:
         model: the averaged weights, in eval mode; what to ship.
         step: optimiser steps taken.
-        reason: "finished", or why it stopped before: "SIGINT", "SIGTERM", "max_minutes".
+        reason: "finished"; "no_better", when its patience has ended; or why it stopped before: "SIGINT",
+            "SIGTERM", "max_minutes".
         seconds: of training, resumed parts together.
-        measures: the last evaluation, `evaluator/name` → value.
+        measures: of the weights that are shipped, `evaluator/name` → value.
     """
 
     model: nn.Module
@@ -178,7 +197,8 @@ def train(job: Job, out: Path, *, resume: bool = False, report: Report = silent)
                 batch, run.loader_state = next(batches)
             window.add(run.advance(on_device(batch, run.device)))
             display.advance(run.step)
-            reason = run.ended or REASONS[ranks.agreed(REASONS.index(stop.reason))]
+            asked = REASONS[ranks.agreed(REASONS.index(stop.reason))]
+            reason = run.ended or asked
             saving = bool(reason) or run.step % settings.checkpoint_every == 0
             if saving or run.step % settings.log_every == 0:
                 record = run.log(window, watch, display.say)
@@ -187,11 +207,35 @@ def train(job: Job, out: Path, *, resume: bool = False, report: Report = silent)
             with watch.paused():
                 if run.ended or run.step % settings.evaluate_every == 0:
                     board.scalars(run.step, run.evaluate(display.say))
+                    saving, reason = saving or bool(run.ended), run.ended or asked
                 if saving:
                     run.save()
     board.close()
     run.recorder.write("end", step=run.step, reason=reason, seconds=run.seconds)
+    if run.ended:
+        run.take_best()
     return TrainResult(run.average.model, run.step, reason, run.seconds, run.measures)
+
+
+class Best(NamedTuple):
+    """The best evaluation so far.
+
+    Args:
+        value: of the measure to go by; None before the first.
+        step: where it was.
+        since: evaluations since then.
+    """
+
+    value: float | None = None
+    step: int = 0
+    since: int = 0
+
+    def beaten_by(self, value: float, name: str) -> bool:
+        """Whether a value is better: lower for losses and ranks, higher for all else; NaN never is."""
+        lower = name.endswith(("loss", "rank"))
+        if self.value is None:
+            return not math.isnan(value)
+        return value < self.value if lower else value > self.value
 
 
 class Run:
@@ -214,6 +258,10 @@ class Run:
         self.parameters = [p for p in self.model.parameters() if p.requires_grad]
         self.optimizer = build_optimizer(self.model, job.optim)
         self.average = WeightAverage(self.model, job.optim.average)
+        if job.machine.recompute:
+            recompute(self.model)
+        if job.machine.compile:
+            compile_blocks(self.model)
         self.forward = spread(self.model, job.step)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=job.settings.precision == "fp16")
         self.alarms = Alarms(out, job.machine.strict)
@@ -223,13 +271,17 @@ class Run:
         self.seconds = 0.0
         self.peak_rss = 0
         self.measures: dict[str, float] = {}
+        self.best = Best()
         recorder = Recorder if ranks.rank() == 0 else Unrecorded
         self.recorder = recorder(out / "records.jsonl")
 
     @property
     def ended(self) -> str:
-        """The word "finished" once the last step is taken, else empty."""
-        return "finished" if self.step == self.job.settings.steps else ""
+        """Why there is nothing left to do: "finished" after the last step, "no_better"; else empty."""
+        settings = self.job.settings
+        if settings.patience and self.best.since >= settings.patience:
+            return "no_better"
+        return "finished" if self.step == settings.steps else ""
 
     def advance(self, batch: Any) -> dict[str, Tensor]:
         """Take one optimiser step; give what it told, as scalars that stay on the device."""
@@ -305,7 +357,41 @@ class Run:
             shown = [f"{key} {value:.3f}" for key, value in measures.items() if key.count("/") == 1]
             say("  ".join([f"step {self.step:>7}", *shown]))
         self.measures = ranks.told(self.measures)
+        self._compare()
         return self.measures
+
+    def _compare(self) -> None:
+        """Keep the averaged weights when their measure is the best so far.
+
+        Raises: TrainingError when there is no such measure.
+        """
+        name = self.job.settings.best
+        if not name:
+            return
+        if name not in self.measures:
+            raise TrainingError(
+                f"train.best = {name!r} is not measured",
+                wanted=", ".join(self.measures) or "a table or scenes in [evaluate]",
+                hint=f'--set train.best="{next(iter(self.measures), "test/top1")}"',
+            )
+        value = self.measures[name]
+        if not self.best.beaten_by(value, name):
+            self.best = self.best._replace(since=self.best.since + 1)
+            return
+        self.best = Best(value, self.step, 0)
+        if ranks.rank() == 0:
+            weights = {"average": stored_weights(self.average.model)}
+            save_train_state(
+                self.out / "best", TrainState(self.step, weights, {"measures": self.measures}), 1
+            )
+
+    def take_best(self) -> None:
+        """Go back to the best averaged weights and their measures, where a best is kept."""
+        ranks.wait()
+        state = newest_train_state(self.out / "best") if self.job.settings.best else None
+        if state is not None:
+            load_weights(self.average.model, state.tensors["average"], "average.safetensors")
+            self.measures = state.facts["measures"]
 
     def save(self) -> None:
         """Write a checkpoint, then the record that says so."""
@@ -336,6 +422,7 @@ class Run:
             "seconds": self.seconds,
             "peak_rss": self.peak_rss,
             "measures": self.measures,
+            **({"best": list(self.best)} if self.job.settings.best else {}),
         }
         return TrainState(self.step, tensors, facts)
 
@@ -360,6 +447,7 @@ class Run:
             torch.cuda.set_rng_state(random[of_rank], self.device)
         self.loader_state = LoaderState(**facts["loader"])
         self.seconds, self.peak_rss, self.measures = facts["seconds"], facts["peak_rss"], facts["measures"]
+        self.best = Best(*facts["best"]) if "best" in facts else Best()
         self.step = state.step
 
     def resume(self, report: Report) -> None:

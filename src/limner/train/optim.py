@@ -302,11 +302,16 @@ def load_optimizer(optimizer: torch.optim.Optimizer, model: nn.Module, tensors: 
             raise CheckpointError(
                 f"optimizer state of {name!r}", wanted=f"a parameter of {type(model).__name__}"
             )
-        optimizer.state[parameters[name]][key] = tensor.to(parameters[name].device, copy=True)
+        like = parameters[name]
+        fresh = torch.empty_like(like, dtype=tensor.dtype) if tensor.shape == like.shape else None
+        # laid out in memory as its parameter is, which fused optimisers expect
+        optimizer.state[like][key] = (
+            tensor.to(like.device, copy=True) if fresh is None else fresh.copy_(tensor)
+        )
 
 
 class WeightAverage:
-    """The exponential running average of a model's weights; buffers follow the model as they are.
+    """The exponential running average of a model's weights, and of the statistics of its batch norms.
 
     Args:
         model: the model in training; a copy of it holds the average, in eval mode.
@@ -323,4 +328,7 @@ class WeightAverage:
         decay = min(self.decay, (1 + step) / (10 + step))
         torch._foreach_lerp_(list(self.model.parameters()), list(model.parameters()), 1 - decay)
         for own, other in zip(self.model.buffers(), model.buffers(), strict=True):
-            own.copy_(other)
+            if own.is_floating_point():  # statistics of weights that are averages
+                own.lerp_(other, 1 - decay)
+            else:
+                own.copy_(other)

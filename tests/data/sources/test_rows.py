@@ -34,7 +34,16 @@ def test_keys_that_stand_twice_are_listed(tmp_path: Path) -> None:
     rows = [{"id": n, "image": f"{i}.jpg"} for i, n in enumerate([1, 2, 1, 3, 3, 3])]
     path.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
     with pytest.raises(DataError, match=r"2 keys in column 'id' .* 1 \(2 times\), 3 \(3 times\)"):
-        list(guess_source(path).items())
+        list(guess_source(path, ImportOptions(key_column="id")).items())
+
+
+def test_a_column_called_id_whose_values_repeat_is_no_key(tmp_path: Path) -> None:
+    """As in CIFAR-10's common Parquet, where ids count within a class."""
+    path = tmp_path / "train.parquet"
+    pq.write_table(pa.table({"id": [0, 0, 1], "jpeg": [b"x", b"y", b"z"], "label": ["a", "b", "a"]}), path)
+    assert [item.key for item in guess_source(path).items()] == [f"train-{i:08d}" for i in range(3)]
+    pq.write_table(pa.table({"id": [0, 2, 1], "jpeg": [b"x", b"y", b"z"]}), path)
+    assert [item.key for item in guess_source(path).items()] == ["0", "2", "1"]
 
 
 def test_parquet_with_bytes_plain_or_as_datasets_writes_them(tmp_path: Path) -> None:

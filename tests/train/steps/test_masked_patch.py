@@ -25,4 +25,4 @@ def test_it_learns_the_colours(make_task: Callable[..., Job], tmp_path: Path) ->
     train(make_task("masked_patch", optim=optim, steps=200, batch_size=20, log_every=10), tmp_path)
     records = read_records(tmp_path / "records.jsonl", "train")
     assert records[-1]["loss"] < 0.4 * records[0]["loss"]
-    assert records[-1]["accuracy"] > 0.5
+    assert records[-1]["accuracy"] > 0.25  # chance is 1 in 512

@@ -94,9 +94,9 @@ def choose_columns(file: RowFile, sample: Sequence[Row], options: ImportOptions)
     _refuse_addresses(file, sample, picture)
     embedded = _share(sample, picture, _is_embedded) > 0
     taken = {name for name in (picture, *asked.values()) if name}
-    key = (
-        asked["key"] or _known(file, KEY_COLUMNS, taken) or (_file_names(file, sample) if embedded else None)
-    )
+    key = asked["key"] or _distinct(file, _known(file, KEY_COLUMNS, taken))
+    if key is None and embedded:
+        key = _file_names(file, sample)
     label = asked["label"] or _known(file, LABEL_COLUMNS, taken)
     split = asked["split"] or _known(file, SPLIT_COLUMNS, taken)
     question = _known(file, ("question",), taken)
@@ -142,6 +142,14 @@ def _caption_column(file: RowFile, sample: Sequence[Row], taken: set[str]) -> st
     if wordy is not None and _mean_words(sample, wordy) < 1.5:
         wordy = None
     return _known(file, CAPTION_COLUMNS, taken) or wordy
+
+
+def _distinct(file: RowFile, name: str | None) -> str | None:
+    """A column that is called as keys are, if each of its values stands once; others are no keys."""
+    if name is None:
+        return None
+    values = [row[name] for _, row in file.rows([name]) if row is not None and row[name] is not None]
+    return name if len(set(map(str, values))) == len(values) else None
 
 
 def _file_names(file: RowFile, sample: Sequence[Row]) -> str | None:

@@ -1,0 +1,72 @@
+"""Held-out measures of a run, by the kind of its objective: what the loop calls while it trains."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from torch import nn
+
+from limner.checkpoint import Bundle
+from limner.evaluate.captioning import captioning
+from limner.evaluate.classification import classification
+from limner.evaluate.retrieval import retrieval
+from limner.evaluate.scenes import scenes_suite
+from limner.evaluate.tables import Pictured, pictured
+from limner.models.blip import BLIP
+from limner.recipe.schema import EvaluatedTable, EvaluateSettings
+from limner.recipe.tasks import Task
+from limner.train.loop import Evaluator
+
+
+def evaluators(settings: EvaluateSettings, task: Task) -> dict[str, Evaluator]:
+    """Name → measure; tables are read when they are first measured on, and kept."""
+    found: dict[str, Evaluator] = {}
+    if settings.count and isinstance(task.model, BLIP):
+        found["scenes"] = lambda model: scenes_suite(
+            _bundle(task, model), settings.scenes, settings.start, settings.count, settings.suite
+        ).items()
+    for table in settings.tables:
+        found[table.name or Path(table.path).stem] = _Measured(table, task)
+    return found
+
+
+class _Measured:
+    """Measures on the rows of one table.
+
+    Args:
+        table: which rows.
+        task: what is trained.
+    """
+
+    def __init__(self, table: EvaluatedTable, task: Task) -> None:
+        self.table, self.task = table, task
+        self.rows: Pictured | None = None
+
+    def __call__(self, model: nn.Module) -> Iterable[tuple[str, float]]:
+        """Measure the model: classes where it has any, else retrieval, and captions of a BLIP."""
+        task, rows = self.task, self._read()
+        if task.labels:
+            yield from classification(model, task.spec, rows.images, rows.labels, task.labels).items()
+            return
+        bundle = _bundle(task, model)
+        texts, owners = rows.pairs()
+        yield from retrieval(bundle, rows.images, texts, owners, top_k=self.table.rerank).items()
+        if isinstance(model, BLIP) and self.table.captions:
+            yield from captioning(bundle, rows.images, rows.texts).items()
+
+    def _read(self) -> Pictured:
+        if self.rows is None:
+            table, classes = self.table, set(self.task.labels)
+            self.rows = pictured(
+                table.path,
+                self.task.spec,
+                where=table.where,
+                count=table.count,
+                version=table.version,
+                texts_column=table.texts_column,
+                needed=lambda texts, label: label in classes if classes else bool(texts),
+            )
+        return self.rows
+
+
+def _bundle(task: Task, model: nn.Module) -> Bundle:
+    return Bundle(task.name, model, task.spec, task.tokenizer, {}, "", Path(), labels=task.labels)

@@ -1,0 +1,69 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from limner.train.blocks import blocks, compile_blocks, recompute
+from limner.train.loop import Job, train
+
+
+@pytest.mark.parametrize("kind", ["resnet", "vit", "masked_patch", "clip", "blip"])
+def test_every_model_has_blocks(kind: str, make_task: Callable[..., Job]) -> None:
+    assert blocks(make_task(kind).model)
+
+
+@pytest.mark.parametrize("kind", ["resnet", "vit", "clip", "blip"])
+def test_activations_made_again_give_the_same_run(
+    kind: str, make_task: Callable[..., Job], tmp_path: Path
+) -> None:
+    """Weights, statistics of batch norms and parameter names, after steps with everything on."""
+    plain = train(make_task(kind, steps=4), tmp_path / "plain")
+    again = train(make_task(kind, steps=4, machine={"recompute": True}), tmp_path / "again")
+    one, other = plain.model.state_dict(), again.model.state_dict()
+    assert one.keys() == other.keys()
+    for name, weight in one.items():
+        torch.testing.assert_close(weight, other[name], atol=1e-6, rtol=1e-5, msg=name)
+
+
+def test_dropout_is_the_same_the_second_time(make_job: Callable[..., Job], tmp_path: Path) -> None:
+    plain = train(make_job(steps=3), tmp_path / "plain")
+    again = train(make_job(steps=3, machine={"recompute": True}), tmp_path / "again")
+    for one, other in zip(plain.model.parameters(), again.model.parameters(), strict=True):
+        torch.testing.assert_close(one, other, atol=1e-6, rtol=1e-5)
+
+
+class Counting(TorchDispatchMode):
+    """Counts matrix products."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.products = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
+        self.products += func._schema.name.split("::")[1] in ("addmm", "mm", "bmm")
+        return func(*args, **(kwargs or {}))
+
+
+def test_what_is_not_kept_is_made_again_and_only_in_training(make_task: Callable[..., Job]) -> None:
+    counts = []
+    for again in (False, True):
+        job = make_task("vit")
+        if again:
+            recompute(job.model)
+        batch, _ = next(job.loader.batches())
+        with Counting() as counter:
+            job.step(job.model, job.state, batch, 0).loss.backward()
+        counts.append(counter.products)
+    assert counts[1] > counts[0]
+
+
+@pytest.mark.slow
+def test_compiled_blocks_give_the_same_loss(make_task: Callable[..., Job]) -> None:
+    job = make_task("vit")
+    batch, _ = next(job.loader.batches())
+    plain = job.step(job.model, job.state, batch, 0).loss
+    compile_blocks(job.model)
+    torch.testing.assert_close(job.step(job.model, job.state, batch, 0).loss, plain, atol=1e-5, rtol=1e-5)
+    assert not [name for name, _ in job.model.named_parameters() if "_orig_mod" in name]

@@ -103,3 +103,13 @@ def test_a_similarity_in_half_precision_is_taken() -> None:
     similarity = (_similarity(5, 40.0)).to(torch.bfloat16)
     images, _ = hard_negatives(similarity, _same(list(range(5))), torch.Generator().manual_seed(0))
     assert images.shape == (5,)
+
+
+def test_similarities_that_are_not_finite_still_give_permitted_negatives() -> None:
+    """On CUDA a draw from NaN would end the process; the loss is to tell."""
+    similarity = torch.randn(4, 4)
+    similarity[1] = torch.nan
+    same = torch.eye(4, dtype=torch.bool)
+    images, texts = hard_negatives(similarity, same, torch.Generator().manual_seed(0))
+    assert not (images == torch.arange(4)).any()
+    assert not (texts == torch.arange(4)).any()

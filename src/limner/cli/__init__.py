@@ -21,6 +21,7 @@ from limner.cli.import_table import import_table
 from limner.cli.inspect import inspect
 from limner.cli.models import models
 from limner.cli.quickstart import quickstart
+from limner.cli.replay import replay
 from limner.cli.report import report
 from limner.cli.scrub import scrub
 from limner.cli.search import search
@@ -89,6 +90,7 @@ app.command("caption")(caption)
 app.command("search")(search)
 app.command("capfilt")(capfilt)
 app.command("train")(train)
+app.command("replay")(replay)
 app.command("report")(report)
 app.command("models")(models)
 app.command("inspect")(inspect)

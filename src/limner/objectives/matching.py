@@ -44,7 +44,8 @@ def hard_negatives(
 def _draw(
     similarity: Float[Tensor, "b b"], forbidden: Bool[Tensor, "b b"], generator: torch.Generator
 ) -> Int[Tensor, " b"]:
-    weights = (similarity.float().softmax(dim=1) + _FLOOR).masked_fill(forbidden, 0.0)
+    shares = similarity.float().softmax(dim=1).nan_to_num(nan=0.0)  # the loss is to tell of NaN, not the draw
+    weights = (shares + _FLOOR).masked_fill(forbidden, 0.0)
     alone = forbidden.all(dim=1)
     weights.diagonal().masked_fill_(alone, 1.0)
     return torch.multinomial(weights, 1, generator=generator).squeeze(1)

@@ -168,3 +168,14 @@ def test_a_table_without_labels_is_refused(write, table):
     data = recipe.data.model_copy(update={"sources": (one,)})
     with pytest.raises(ConfigError, match=r"1 class\(es\) in the label column"):
         resolve(recipe.model_copy(update={"data": data}))
+
+
+def test_a_captioner_learns_captions_alone(make_recipe, tmp_path):
+    heads = 'model.settings.heads=["lm"]'
+    with pytest.raises(ConfigError, match="cannot learn itc, itm") as caught:
+        run(make_recipe(heads), tmp_path / "run")
+    assert "--set objective.itc=0 --set objective.itm=0" in str(caught.value)
+    left = ("objective.itc=0", "objective.itm=0", 'objective.teacher="none"')
+    result = run(make_recipe(heads, *left), tmp_path / "run")
+    assert load(result.model).model.config.heads == ("lm",)
+    assert read_records(result.out / "records.jsonl", "train")[-1]["terms"].keys() == {"lm", "qa"}

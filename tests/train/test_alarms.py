@@ -72,8 +72,6 @@ def test_a_batch_that_is_kept_twice_is_the_last_one(tmp_path: Path) -> None:
     [
         ({"logit_scale": 100.0}, "logit_scale"),
         ({"mean_cosine": 0.97}, "collapse"),
-        ({"itm_positive": 1.0}, "itm_one_class"),
-        ({"itm_positive": 0.0}, "itm_one_class"),
         ({"data_wait": 0.8}, "data_wait"),
     ],
 )
@@ -87,6 +85,17 @@ def test_a_record_gives_an_alarm_once_until_it_is_over(
     assert [alarm.name for alarm in alarms.look(record(**values), model)] == [name]
     with pytest.raises(TrainingError):
         Alarms(tmp_path, strict=True).look(record(**values), model)
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_itm_that_never_decides(share: float, tmp_path: Path, model: nn.Module) -> None:
+    """Every ITM begins by calling all pairs the same; one that goes on so is told."""
+    alarms = Alarms(tmp_path)
+    losses = iter(range(100, 0, -1))
+    given = [alarms.look(record(itm_positive=share, loss=float(next(losses))), model) for _ in range(40)]
+    assert [i for i, news in enumerate(given) if news] == [29]
+    assert given[29][0].name == "itm_one_class"
+    assert alarms.look(record(itm_positive=0.4), model) == []
 
 
 def test_a_healthy_record_gives_none(tmp_path: Path, model: nn.Module) -> None:
@@ -129,3 +138,9 @@ def test_a_logit_scale_at_its_bound_is_told_in_a_run(make_task: Callable[..., Jo
         job.model.log_logit_scale.fill_(9.0)  # type: ignore[union-attr, operator]
     train(job, tmp_path)
     assert "logit_scale" in [r["name"] for r in read_records(tmp_path / "records.jsonl", "alarm")]
+
+
+def test_the_signs_of_a_blip_are_in_its_records(make_task: Callable[..., Job], tmp_path: Path) -> None:
+    train(make_task("blip", steps=2, log_every=1), tmp_path)
+    told = read_records(tmp_path / "records.jsonl", "train")[-1]
+    assert {"itm_positive", "itm_accuracy", "mean_cosine", "temperature", "grad_norm"} <= told.keys()

@@ -100,6 +100,7 @@ def _blip(recipe: Recipe, start: Bundle | None, report: Report) -> Task:
         tokenizer = WordPiece.from_texts(chain.from_iterable(each), recipe.tokenizer.vocab_size)
     ids = {f"{token}_id": getattr(tokenizer, f"{token}_id") for token in ("pad", "cls", "sep", "dec", "enc")}
     made = _made(recipe, start, {"text": {"vocab_size": tokenizer.vocab_size}, **ids}, BLIP)
+    _require_heads(made.model, settings)
     return Task(
         *made,
         tokenizer=tokenizer,
@@ -111,6 +112,26 @@ def _blip(recipe: Recipe, start: Bundle | None, report: Report) -> Task:
         purpose="",
         hint="limner caption PATH --model RUN",
     )
+
+
+def _require_heads(model: nn.Module, settings: ObjectiveSettings) -> None:
+    """Check that each term of the loss has its head.
+
+    Raises: ConfigError that says which terms to leave out.
+    """
+    assert isinstance(model, BLIP)
+    needed = {"itc": ("itc",), "itm": ("itc", "itm"), "lm": ("lm",), "qa": ("lm",)}
+    lacking = [
+        term
+        for term, heads in needed.items()
+        if getattr(settings, term) and not set(heads) <= set(model.config.heads)
+    ]
+    if lacking:
+        raise ConfigError(
+            f"a BLIP with the heads {', '.join(model.config.heads)} cannot learn {', '.join(lacking)}",
+            wanted="terms that it has heads for",
+            hint=" ".join(f"--set objective.{term}=0" for term in lacking),
+        )
 
 
 def _classification(recipe: Recipe, start: Bundle | None, report: Report) -> Task:

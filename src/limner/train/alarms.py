@@ -23,6 +23,7 @@ MOST_SKIPPED: Final = 10
 """Steps in a row without finite numbers after which a run ends."""
 
 _FLAT_RECORDS: Final = 8
+_ONE_CLASS_RECORDS: Final = 30
 _FLAT: Final = 1e-3
 _STALLED: Final = 0.5
 _COLLAPSED: Final = 0.95
@@ -56,6 +57,7 @@ class Alarms:
         self._skipped = 0
         self._on: set[str] = set()
         self._losses: list[float] = []
+        self._one_class = 0
         self._news: list[Alarm] = []
 
     def finite(self, loss: Tensor, norm: Tensor, step: int, batch: Any) -> bool:
@@ -90,7 +92,11 @@ class Alarms:
         Raises: TrainingError for the first when strict.
         """
         self._losses = [*self._losses, record["loss"]][-_FLAT_RECORDS:]
+        self._one_class = self._one_class + 1 if record.get("itm_positive", 0.5) in (0.0, 1.0) else 0
         found = [*_of_record(record), *_flat(self._losses), *_dead(model)]
+        if self._one_class >= _ONE_CLASS_RECORDS:  # every ITM begins so
+            said = f"ITM has called every pair the same for {self._one_class} records"
+            found.append(Alarm("itm_one_class", said, "lower optim.lr, or raise objective.itm"))
         fresh = [alarm for alarm in found if alarm.name not in self._on]
         self._on = {alarm.name for alarm in found}
         news, self._news = [*self._news, *fresh], []
@@ -124,10 +130,6 @@ def _of_record(record: Mapping[str, Any]) -> Iterator[Alarm]:
             "collapse",
             f"all pictures and texts lie together: mean cosine {record['mean_cosine']:.3f}",
             "lower optim.lr, lengthen optim.warmup_steps, or enlarge train.batch_size",
-        )
-    if record.get("itm_positive", 0.5) in (0.0, 1.0):
-        yield Alarm(
-            "itm_one_class", "ITM calls every pair the same", "lower optim.lr, or raise objective.itm"
         )
     if record.get("data_wait", 0.0) > _STALLED:
         yield Alarm(

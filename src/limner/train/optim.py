@@ -314,21 +314,32 @@ class WeightAverage:
     """The exponential running average of a model's weights, and of the statistics of its batch norms.
 
     Args:
-        model: the model in training; a copy of it holds the average, in eval mode.
+        model: the model in training.
         decay: share of the average that a step keeps, [0, 1); it rises from .1 as (1 + step) / (10 + step).
+            With 0 the average is the model as it is when it is asked for, and steps cost nothing.
     """
 
     def __init__(self, model: nn.Module, decay: float) -> None:
-        self.model = copy.deepcopy(model).eval().requires_grad_(False)
+        self._source, self._copy = model, copy.deepcopy(model).eval().requires_grad_(False)
         self.decay = decay
 
-    @torch.no_grad()
+    @property
+    def model(self) -> nn.Module:
+        """A copy that holds the average, in eval mode."""
+        if not self.decay:
+            self._follow(self._source, 1.0)
+        return self._copy
+
     def update(self, model: nn.Module, step: int) -> None:
         """Move the average towards the model after optimiser step `step` (counted from 0)."""
-        decay = min(self.decay, (1 + step) / (10 + step))
-        torch._foreach_lerp_(list(self.model.parameters()), list(model.parameters()), 1 - decay)
-        for own, other in zip(self.model.buffers(), model.buffers(), strict=True):
+        if self.decay:
+            self._follow(model, 1 - min(self.decay, (1 + step) / (10 + step)))
+
+    @torch.no_grad()
+    def _follow(self, model: nn.Module, share: float) -> None:
+        torch._foreach_lerp_(list(self._copy.parameters()), list(model.parameters()), share)
+        for own, other in zip(self._copy.buffers(), model.buffers(), strict=True):
             if own.is_floating_point():  # statistics of weights that are averages
-                own.lerp_(other, 1 - decay)
+                own.lerp_(other, share)
             else:
                 own.copy_(other)

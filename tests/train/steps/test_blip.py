@@ -5,6 +5,7 @@ import torch
 
 from limner.data.loader import collate
 from limner.data.transforms import normalise
+from limner.models.blip import with_heads
 from limner.objectives.captioning import lm_loss
 from limner.objectives.contrastive import info_nce, itc_loss
 from limner.objectives.matching import hard_negatives, itm_labels, itm_loss
@@ -186,6 +187,20 @@ def test_teacher_moves_before_it_is_asked_and_drops_out(make_job, batch):
 
 def test_blocks_of_like_length_hold_every_row_once():
     mask = torch.arange(7) < torch.tensor([3, 7, 1, 5, 2])[:, None]
-    blocks = by_length(mask, 2)
+    blocks = by_length(mask, 2, fewest=1)
     assert [(rows.tolist(), longest) for rows, longest in blocks] == [([2, 4, 0], 3), ([3, 1], 7)]
-    assert [len(rows) for rows, _ in by_length(mask[:1], 3)] == [1]
+    assert [len(rows) for rows, _ in by_length(mask[:1], 3, fewest=1)] == [1]
+    assert [len(rows) for rows, _ in by_length(mask, 3)] == [5]
+    assert [len(rows) for rows, _ in by_length(mask.repeat(5, 1), 3)] == [9, 9, 7]
+
+
+@pytest.mark.parametrize(("heads", "term"), [(("lm",), "lm"), (("itc", "itm"), "itm")])
+def test_captioners_and_retrieval_models_learn_their_own_terms(model, batch, heads, term):
+    """A BLIP with fewer heads gives the term that the whole one gives."""
+    alone = with_heads(model, heads)
+    off = dict.fromkeys(("itc", "itm", "lm", "qa"), 0.0)
+    settings = ObjectiveSettings(teacher="none", **{**off, term: 1.0})
+    _, whole = run(model, batch, settings)
+    _, part = run(alone, batch, settings)
+    assert part.terms.keys() == {term}
+    torch.testing.assert_close(part.loss, whole.loss)

@@ -138,7 +138,7 @@ class BLIPStep(NamedTuple):
 
 def start_blip(model: BLIP, settings: ObjectiveSettings, seed: int) -> BLIPState:
     """The task state before the first step, on the model's device."""
-    generator = torch.Generator(model.temperature.device).manual_seed(seed)
+    generator = torch.Generator(next(model.parameters()).device).manual_seed(seed)
     if settings.teacher == "none":
         return BLIPState(None, empty_queue(0, model.config.embed_dim, generator), generator)
     queue = empty_queue(settings.queue_size, model.config.embed_dim, generator)
@@ -167,19 +167,24 @@ def blip_step(
         spec: preprocessing of the model.
     Source: BLIP section 3.2.
     """
-    clamp_temperature(model.temperature)
     pixels = normalise(batch.images, spec)
     tokens = model.encode_image(pixels)
-    text = model.embed_text(batch.caption_ids, batch.caption_mask)
-    embeds = Embeds(model.embed_image(tokens), text)
-    memory = model.encoder_memory(tokens)
     terms: dict[str, Tensor] = {}
-    stats = {"temperature": model.temperature.detach().clone()}
+    stats: dict[str, Tensor] = {}
+    memory = None
+    if settings.itc or settings.itm:
+        clamp_temperature(model.temperature)
+        text = model.embed_text(batch.caption_ids, batch.caption_mask)
+        embeds = Embeds(model.embed_image(tokens), text)
+        stats["temperature"] = model.temperature.detach().clone()
+        stats["mean_cosine"] = (embeds.image.detach() @ embeds.text.detach().T).mean()
     if settings.itc:
         terms["itc"], state = _contrast(model, state, batch, pixels, embeds, step, settings)
     if settings.itm:
+        memory = model.encoder_memory(tokens)
         rivals = _rivals(model, tokens, memory, batch, embeds, state, settings.negatives == "all")
-        terms["itm"], stats["itm_accuracy"] = _match(model, batch, rivals)
+        terms["itm"], found = _match(model, batch, rivals)
+        stats |= found
     if settings.lm or settings.qa:
         memory = model.decoder_memory(tokens, memory)
         terms |= _write(model, memory, batch, settings)
@@ -277,8 +282,13 @@ def _same(x: Tensor) -> Tensor:
     return x
 
 
-def _match(model: BLIP, batch: Batch, rivals: Rivals) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
-    """ITM over the pairs, each picture with a hard text, each text with a hard picture; and its accuracy."""
+def _match(
+    model: BLIP, batch: Batch, rivals: Rivals
+) -> tuple[Float[Tensor, ""], dict[str, Float[Tensor, ""]]]:
+    """ITM over the pairs, each picture with a hard text, each text with a hard picture.
+
+    Returns: the loss; how often it is right, and how often it says "matched", which a third are.
+    """
     own = torch.arange(len(batch.caption_ids), device=batch.caption_ids.device)
     pictures = torch.cat([own, own, rivals.pictures])
     wide = rivals.ids.shape[1] - batch.caption_ids.shape[1]
@@ -292,8 +302,12 @@ def _match(model: BLIP, batch: Batch, rivals: Rivals) -> tuple[Float[Tensor, ""]
         logits.append(model.match(near, ids[rows, :longest], mask[rows, :longest]))
     scores, labels = torch.cat(logits), rivals.labels[torch.cat([rows for rows, _ in order])]
     counted = labels >= 0
-    accuracy = (scores.argmax(dim=1) == labels)[counted].float().mean()
-    return ranks.mean_of(itm_loss(scores, labels) * counted.sum(), counted.sum()), accuracy
+    said = scores.detach().argmax(dim=1)[counted]
+    stats = {
+        "itm_accuracy": (said == labels[counted]).float().mean(),
+        "itm_positive": said.float().mean(),
+    }
+    return ranks.mean_of(itm_loss(scores, labels) * counted.sum(), counted.sum()), stats
 
 
 def _write(
@@ -341,14 +355,18 @@ def _predict(
     return model.write(torch.cat(states)[None])[0], torch.cat(targets)
 
 
-def by_length(mask: Bool[Tensor, "b t"], blocks: int = 3) -> list[tuple[Int[Tensor, " r"], int]]:
+def by_length(
+    mask: Bool[Tensor, "b t"], blocks: int = 3, fewest: int = 8
+) -> list[tuple[Int[Tensor, " r"], int]]:
     """Split rows into blocks of like length, so that each block is as wide as its own longest text only.
 
     Args:
         mask: True at real tokens, padded on the right.
-        blocks: how many, of near equal row counts; fewer when there are fewer rows.
+        blocks: how many, of near equal row counts.
+        fewest: rows of a block; a smaller one saves less than one more gradient of every weight costs.
     Returns: (rows, longest) of each block; every row is in one block.
     """
     lengths = mask.sum(dim=1)
     order = lengths.argsort(stable=True)
+    blocks = max(1, min(blocks, len(order) // fewest))
     return [(rows, int(lengths[rows[-1]])) for rows in order.chunk(blocks) if len(rows)]

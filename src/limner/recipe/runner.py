@@ -17,6 +17,7 @@ from limner.data.loader import Loader
 from limner.data.rows import Mixture
 from limner.data.table import Table
 from limner.errors import ConfigError
+from limner.recipe.card import card_of
 from limner.recipe.measures import evaluators
 from limner.recipe.schema import Recipe, read
 from limner.recipe.sources import Source, TableSource
@@ -77,7 +78,7 @@ def run(
         out: the run folder.
         resume: go on in a folder that this recipe was started in.
         report: takes lines for the user.
-        card: Markdown that goes into the model's README.md.
+        card: Markdown for the model's README.md; made from the run's facts when empty.
     Raises: ConfigError when the folder is in use by another run, or by this one and `resume` is False.
     """
     with ranks.joined(recipe.machine.device):
@@ -102,6 +103,7 @@ def _run(recipe: Recipe, out: Path, resume: bool, report: Report, card: str) -> 
     finished, model, task = ended.reason in ("finished", "no_better"), out / "model", made.task
     if finished and ranks.rank() == 0:
         parts = (model, ended.model, task.name, task.config, task.spec, task.tokenizer)
+        card = card or card_of(recipe, task, made.derived, ended.measures, ended.seconds, _machine())
         told = {"labels": task.labels, "task": task.purpose}
         save_bundle(*parts, recipe=_plain(recipe), card=card, **told)  # type: ignore[arg-type]
     ranks.wait()

@@ -119,3 +119,32 @@ def test_heads_are_packed_as_in_google_s_kernels() -> None:
     weights = (query @ key.mT / math.sqrt(f)).softmax(-1)
     want = torch.einsum("bhnf,hfd->bnd", weights @ value, out)
     torch.testing.assert_close(model(x), want, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("queries", [8, 40])
+@pytest.mark.parametrize("how", ["plain", "mask", "causal"])
+def test_half_precision_with_a_gradient_is_fp32_s_within_its_rounding(queries: int, how: str) -> None:
+    """On CPU few and many queries take other paths; both are attention, and so are their gradients."""
+    torch.manual_seed(0)
+    parts = [torch.randn(2, 3, queries, 16) for _ in range(3)]
+    mask = torch.rand(2, 1, 1, queries) < 0.7 if how == "mask" else None
+    if mask is not None:
+        mask[..., 0] = True
+    outputs, grads = [], []
+    for dtype in (torch.float32, torch.bfloat16):
+        given = [part.to(dtype).detach().requires_grad_() for part in parts]
+        out = attend(*given, mask, causal=how == "causal")
+        out.float().square().sum().backward()
+        assert out.dtype is dtype
+        outputs.append(out.detach().float())
+        grads.append(torch.cat([part.grad.float() for part in given]))  # type: ignore[union-attr]
+    assert (outputs[0] - outputs[1]).norm() < 0.01 * outputs[0].norm()
+    assert (grads[0] - grads[1]).norm() < 0.02 * grads[0].norm()
+
+
+def test_half_precision_drops_as_many_weights_as_it_should() -> None:
+    """Even attention over rows that are all one: what is read tells how much was dropped."""
+    part = torch.ones(1, 1, 256, 4, dtype=torch.bfloat16).requires_grad_()
+    read = attend(part, part, part, dropout=0.25).detach().float()
+    assert float(read.mean()) == pytest.approx(1, abs=0.02)
+    assert float(read.std()) == pytest.approx((0.25 / 0.75 / 256) ** 0.5, rel=0.25)

@@ -319,7 +319,7 @@ def _write(
     terms = {}
     if settings.lm:
         starts = torch.ones_like(own)
-        logits, targets = _predict(model, memory, own, batch.caption_ids, batch.caption_mask, starts)
+        logits, targets = _predict(model, memory, None, batch.caption_ids, batch.caption_mask, starts)
         terms["lm"] = _token_mean(logits, targets, smoothing)
     asked = batch.qa_prompt_lengths.nonzero().squeeze(1)
     if settings.qa and len(asked):
@@ -339,16 +339,18 @@ def _token_mean(logits: Tensor, targets: Tensor, smoothing: float) -> Float[Tens
 def _predict(
     model: BLIP,
     memory: CrossMemory,
-    pictures: Int[Tensor, " b"],
+    pictures: Int[Tensor, " b"] | None,
     ids: Int[Tensor, "b t"],
     mask: Bool[Tensor, "b t"],
     prompts: Int[Tensor, " b"],
 ) -> tuple[Float[Tensor, "s v"], Int[Tensor, " s"]]:
-    """Logits and next tokens of all counted positions of some texts."""
+    """Logits and next tokens of all counted positions of some texts, each on its own picture by default."""
     states, targets = [], []
     started = functional.pad(ids[:, 1:], (1, 0), value=model.config.dec_id)
     for rows, longest in by_length(mask):
-        read = model.text_decoder(started[rows, :longest], memory=memory.rows(pictures[rows]), causal=True)
+        whole = pictures is None and len(rows) == memory.num_rows  # in one block, which keeps their order
+        near = memory if whole else memory.rows(rows if pictures is None else pictures[rows])
+        read = model.text_decoder(started[rows, :longest], memory=near, causal=True)
         keep, wanted = lm_targets(ids[rows, :longest], mask[rows, :longest], prompts[rows])
         states.append(read[keep])
         targets.append(wanted)
@@ -367,6 +369,8 @@ def by_length(
     Returns: (rows, longest) of each block; every row is in one block.
     """
     lengths = mask.sum(dim=1)
-    order = lengths.argsort(stable=True)
-    blocks = max(1, min(blocks, len(order) // fewest))
+    blocks = max(1, min(blocks, len(lengths) // fewest))
+    order = lengths.argsort(stable=True) if blocks > 1 else torch.arange(len(lengths), device=mask.device)
+    if blocks == 1:
+        return [(order, int(lengths.max()))] if len(order) else []
     return [(rows, int(lengths[rows[-1]])) for rows in order.chunk(blocks) if len(rows)]

@@ -1,7 +1,10 @@
 """A run of each kind of objective, from a recipe to a bundle that opens."""
 
+import shlex
+
 import pytest
 import torch
+from PIL import Image
 
 from limner.checkpoint import load
 from limner.errors import ConfigError
@@ -80,6 +83,17 @@ def write(table, tmp_path):
     return make
 
 
+def use(result, folder):
+    """Run what the card of a model and the hint of its run tell to type."""
+    Image.new("RGB", (20, 20), "red").save(folder / "picture.jpg")
+    card = (result.model / "README.md").read_text(encoding="utf-8")
+    code = card.split("```python\n")[1].split("```")[0].replace("THIS FOLDER", str(result.model))
+    exec(code.replace("picture.jpg", str(folder / "picture.jpg")), {})
+    if result.hint.startswith("python -c"):
+        code = shlex.split(result.hint)[2].replace("PICTURE", str(folder / "picture.jpg"))
+        exec(code, {})
+
+
 @pytest.mark.parametrize(("name", "kind"), [("cifar_resnet20", ResNet), ("vit_ti16", ViT)])
 def test_classes_of_the_table_are_learnt_and_named(write, tmp_path, name, kind):
     tail = CLASSES.format(name=name) + (VIT if kind is ViT else "")
@@ -97,6 +111,7 @@ def test_classes_of_the_table_are_learnt_and_named(write, tmp_path, name, kind):
     assert resolved.digest == result.digest
     assert "classify" in result.hint
     assert str(tmp_path / "run") in result.hint
+    use(result, tmp_path)
 
 
 def test_clip_reads_the_first_of_its_own_merges(write, tmp_path):
@@ -108,12 +123,14 @@ def test_clip_reads_the_first_of_its_own_merges(write, tmp_path):
     assert {"all/i2t_r1", "all/t2i_r10", "all/r_mean"} <= result.measures.keys()
     embeds = bundle.model.encode_text(bundle.tokenizer.encode_batch(["red beside blue"])[0])
     assert embeds.shape == (1, 8)
+    use(result, tmp_path)
 
 
 def test_masked_patches_need_neither_texts_nor_labels(write, tmp_path):
     result = run(write(MASKED, "evaluate.tables=[]"), tmp_path / "run")
     assert isinstance(load(result.model).model, MaskedPatch)
     assert read_records(result.out / "records.jsonl", "train")[-1]["terms"].keys() == {"masked_patch"}
+    use(result, tmp_path)
 
 
 def test_a_start_with_other_classes_gets_a_new_head_and_another_size(write, tmp_path):

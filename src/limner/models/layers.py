@@ -64,7 +64,7 @@ def _attend_half(
 ) -> Float[Tensor, "b t d"]:
     """Half precision on CPU with a gradient, where torch's own kernel is ten times too slow.
 
-    Few queries are read by the fp32 kernel; many by plain products in half precision around a softmax in fp32.
+    Few queries are read by the fp32 kernel; many by plain products in half precision around an fp32 softmax.
     """
     with torch.autocast("cpu", enabled=False):
         if query.shape[2] < _FEW_QUERIES:

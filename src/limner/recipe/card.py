@@ -16,10 +16,10 @@ _PIPELINES: Final = {
     "masked_patch": "image-feature-extraction",
 }
 _USES: Final = {
-    "blip": 'model.caption(["picture.jpg"])',
-    "contrastive": 'model.similarity(["picture.jpg"], ["a dog", "a cat"])',
-    "classification": 'model.classify(["picture.jpg"])',
-    "masked_patch": 'model.encode_image(["picture.jpg"])',
+    "blip": 'model.caption("picture.jpg")',
+    "contrastive": 'model.classify("picture.jpg", labels=["a dog", "a cat"])',
+    "classification": 'model.classify("picture.jpg")',
+    "masked_patch": 'model.encode_image("picture.jpg")',
 }
 
 

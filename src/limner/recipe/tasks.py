@@ -153,7 +153,7 @@ def _classification(recipe: Recipe, start: Bundle | None, report: Report) -> Tas
         start=start_draws,
         texted=False,
         purpose="classification",
-        hint="python -c \"import limner; print(limner.load('RUN').classify(['PICTURE']))\"",
+        hint="python -c \"import limner; print(limner.load('RUN').classify('PICTURE'))\"",
     )
 
 
@@ -178,7 +178,7 @@ def _contrastive(recipe: Recipe, start: Bundle | None, report: Report) -> Task:
         start=start_draws,
         texted=True,
         purpose="contrastive",
-        hint="python -c \"import limner; print(limner.load('RUN').similarity(['PICTURE'], ['a text']))\"",
+        hint="python -c \"import limner; print(limner.load('RUN').classify('PICTURE', labels=['a dog']))\"",
     )
 
 

@@ -6,7 +6,7 @@ import torch
 
 from limner.checkpoint import load, train_state_folders
 from limner.errors import ConfigError
-from limner.recipe import read, resolve, run
+from limner.recipe import compose, read, resolve, run
 from limner.record import read_records
 
 
@@ -149,3 +149,11 @@ def test_workers_change_no_bit(make_recipe, tmp_path):
     one = run(make_recipe("machine.workers=0"), tmp_path / "one")
     two = run(make_recipe("machine.workers=1"), tmp_path / "two")
     assert load(one.model).digest == load(two.model).digest
+
+
+def test_a_batch_that_processes_cannot_share_is_refused(make_recipe, monkeypatch):
+    monkeypatch.setattr("limner.recipe.runner.ranks.size", lambda: 3)
+    monkeypatch.setattr("limner.recipe.runner.ranks.rank", lambda: 0)
+    with pytest.raises(ConfigError, match=r"train\.batch_size 4 on 3 processes") as caught:
+        compose(resolve(make_recipe()))
+    assert "--set train.batch_size=3" in str(caught.value)

@@ -87,7 +87,7 @@ def test_a_record_gives_an_alarm_once_until_it_is_over(
         Alarms(tmp_path, strict=True).look(record(**values), model)
 
 
-@pytest.mark.parametrize("share", [0.0, 1.0])
+@pytest.mark.parametrize("share", [0.0, 0.002, 0.999, 1.0])
 def test_itm_that_never_decides(share: float, tmp_path: Path, model: nn.Module) -> None:
     """Every ITM begins by calling all pairs the same; one that goes on so is told."""
     alarms = Alarms(tmp_path)

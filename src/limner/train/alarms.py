@@ -24,6 +24,7 @@ MOST_SKIPPED: Final = 10
 
 _FLAT_RECORDS: Final = 8
 _ONE_CLASS_RECORDS: Final = 30
+_FEWEST_OF_A_CLASS: Final = 0.005
 _FLAT: Final = 1e-3
 _STALLED: Final = 0.5
 _COLLAPSED: Final = 0.95
@@ -92,10 +93,11 @@ class Alarms:
         Raises: TrainingError for the first when strict.
         """
         self._losses = [*self._losses, record["loss"]][-_FLAT_RECORDS:]
-        self._one_class = self._one_class + 1 if record.get("itm_positive", 0.5) in (0.0, 1.0) else 0
+        undecided = not _FEWEST_OF_A_CLASS < record.get("itm_positive", 0.5) < 1 - _FEWEST_OF_A_CLASS
+        self._one_class = self._one_class + 1 if undecided else 0
         found = [*_of_record(record), *_flat(self._losses), *_dead(model)]
         if self._one_class >= _ONE_CLASS_RECORDS:  # every ITM begins so
-            said = f"ITM has called every pair the same for {self._one_class} records"
+            said = f"ITM has called nearly every pair the same for {self._one_class} records"
             found.append(Alarm("itm_one_class", said, "lower optim.lr, or raise objective.itm"))
         fresh = [alarm for alarm in found if alarm.name not in self._on]
         self._on = {alarm.name for alarm in found}

@@ -58,3 +58,18 @@ def test_a_file_that_is_no_safetensors_is_refused(tmp_path):
     (folder / "state.json").write_text(json.dumps(values))
     with pytest.raises(CheckpointError, match="cannot be read"):
         load_train_state(folder)
+
+
+def test_a_full_disk_is_said_and_the_last_good_one_stays(tmp_path, monkeypatch):
+    save_train_state(tmp_path, state(3))
+
+    def full(tensors, path):
+        path.write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("limner.checkpoint.states.save_file", full)
+    with pytest.raises(CheckpointError, match="No space left on device") as caught:
+        save_train_state(tmp_path, state(4))
+    assert "--resume, from step-0000003" in str(caught.value)
+    assert [path.name for path in tmp_path.iterdir()] == ["step-0000003"]
+    assert newest_train_state(tmp_path).step == 3

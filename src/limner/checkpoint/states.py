@@ -5,6 +5,7 @@ import warnings
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -34,14 +35,26 @@ def save_train_state(folder: str | Path, state: TrainState, keep: int = 2) -> Pa
         state: what to save.
         keep: how many stay, ≥ 1.
     Returns: the new folder.
+    Raises: CheckpointError when it cannot be written, as on a full disk; those before it stay.
     """
     target = Path(folder) / f"step-{state.step:07d}"
-    with atomic_folder(target) as partial:
-        for stem, tensors in state.tensors.items():
-            whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-            save_file(whole, partial / f"{stem}.safetensors")
-        sums = {path.name: sha256(path) for path in sorted(partial.iterdir())}
-        write_json(partial / "state.json", {"step": state.step, "facts": state.facts, "sha256": sums})
+    try:
+        with atomic_folder(target) as partial:
+            for stem, tensors in state.tensors.items():
+                whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+                save_file(whole, partial / f"{stem}.safetensors")
+            sums = {path.name: sha256(path) for path in sorted(partial.iterdir())}
+            write_json(partial / "state.json", {"step": state.step, "facts": state.facts, "sha256": sums})
+    except (OSError, SafetensorError) as error:
+        size = sum(
+            t.numel() * t.element_size() for tensors in state.tensors.values() for t in tensors.values()
+        )
+        last = [path.name for path in train_state_folders(folder)][-1:]
+        raise CheckpointError(
+            f"{target} could not be written: {error}",
+            wanted=f"{size / 1e6:,.0f} MB of room on a disk that can be written to",
+            hint=f"make room and go on with --resume, from {last[0] if last else 'the start'}",
+        ) from error
     for old in train_state_folders(folder)[:-keep]:
         shutil.rmtree(old)
     return target

@@ -307,3 +307,13 @@ def test_a_best_that_nobody_measures_is_named(make_job, tmp_path):
     with pytest.raises(TrainingError, match="'look/sorce' is not measured") as caught:
         train(judged(make_job(steps=4), [0.1], name="look/sorce"), tmp_path)
     assert "look/score" in str(caught.value)
+
+
+def test_the_best_weights_are_shipped_without_an_average_too(make_job, tmp_path):
+    job = judged(make_job(steps=4), [0.7, 0.1])
+    job = job._replace(optim=job.optim.model_copy(update={"average": 0.0}))
+    shipped = train(job, tmp_path)
+    [kept] = train_state_folders(tmp_path / "best")
+    assert kept.name == "step-0000002"
+    for name, weight in load_train_state(kept).tensors["average"].items():
+        assert torch.equal(weight, shipped.model.state_dict()[name]), name

@@ -14,7 +14,7 @@ from limner.data.loader import Batch
 from limner.errors import DataError
 from limner.recipe.runner import compose
 from limner.recipe.schema import read
-from limner.train.loop import Run, on_device
+from limner.train.loop import Run, in_precision, on_device
 
 BATCHES: dict[str, Any] = {kind.__name__: kind for kind in (Batch, Captioned, Labelled, Pictures)}
 
@@ -69,12 +69,9 @@ def replay(run: str | Path, batch: str | Path | None = None) -> Replay:
     made = compose(recipe)
     step = _restored(Run(made.job, run), run, facts["step"])
     model = made.job.model
-    values = on_device(values, next(model.parameters()).device)
-    half = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(recipe.train.precision)
-    with (
-        _Watching(model) as watch,
-        torch.autocast(values[1].device.type, half or torch.bfloat16, enabled=half is not None),
-    ):
+    device = next(model.parameters()).device
+    values = on_device(values, device)
+    with _Watching(model) as watch, in_precision(recipe.train.precision, device):
         result = made.job.step(model, made.job.state, values, facts["step"])
     torch.autograd.backward(result.loss)
     return Replay(

@@ -7,6 +7,7 @@ Source: Chen et al. 2016 (arXiv 1604.06174) for activations that are made again.
 """
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
@@ -46,19 +47,9 @@ def _again(block: nn.Module, forward: Callable[..., Any], *inputs: Any, **named:
         forward,
         *inputs,
         use_reentrant=False,
-        context_fn=lambda: (_Nothing(), statistics_kept(block)),
+        context_fn=lambda: (nullcontext(), statistics_kept(block)),
         **named,
     )
-
-
-class _Nothing:
-    """A context that changes nothing; `contextlib.nullcontext` cannot be entered by torch's recomputation."""
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, *exception: object) -> None:
-        pass
 
 
 def compile_blocks(model: nn.Module) -> None:

@@ -212,9 +212,8 @@ def train(job: Job, out: Path, *, resume: bool = False, report: Report = silent)
                     run.save()
     board.close()
     run.recorder.write("end", step=run.step, reason=reason, seconds=run.seconds)
-    if run.ended:
-        run.take_best()
-    return TrainResult(run.average.model, run.step, reason, run.seconds, run.measures)
+    model = run.best_model() if run.ended else run.average.model
+    return TrainResult(model, run.step, reason, run.seconds, run.measures)
 
 
 class Best(NamedTuple):
@@ -294,8 +293,7 @@ class Run:
         for number, (part, share) in enumerate(parts, 1):
             if isinstance(self.forward, DistributedDataParallel):
                 self.forward.require_backward_grad_sync = number == len(parts)
-            half = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(settings.precision)
-            with torch.autocast(self.device.type, half or torch.bfloat16, enabled=half is not None):
+            with in_precision(settings.precision, self.device):
                 result = self.forward(self.task, part, self.step)
             torch.autograd.backward(self.scaler.scale(result.loss * share if share < 1 else result.loss))
             losses.append((share, result))
@@ -385,13 +383,15 @@ class Run:
                 self.out / "best", TrainState(self.step, weights, {"measures": self.measures}), 1
             )
 
-    def take_best(self) -> None:
-        """Go back to the best averaged weights and their measures, where a best is kept."""
+    def best_model(self) -> nn.Module:
+        """The best averaged weights, and their measures with them, where a best is kept; else the last."""
         ranks.wait()
+        model = self.average.model
         state = newest_train_state(self.out / "best") if self.job.settings.best else None
         if state is not None:
-            load_weights(self.average.model, state.tensors["average"], "average.safetensors")
+            load_weights(model, state.tensors["average"], "average.safetensors")
             self.measures = state.facts["measures"]
+        return model
 
     def save(self) -> None:
         """Write a checkpoint, then the record that says so."""
@@ -464,6 +464,12 @@ class Run:
             report("no checkpoint to resume from: starting at step 0")
         else:
             report(f"resumed at step {self.step} of {self.job.settings.steps}")
+
+
+def in_precision(precision: str, device: torch.device) -> torch.autocast:
+    """The context of a forward pass in "fp32", "bf16" or "fp16"."""
+    half = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision)
+    return torch.autocast(device.type, half or torch.bfloat16, enabled=half is not None)
 
 
 def on_device(batch: Any, device: torch.device) -> Any:

@@ -9,13 +9,13 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Generic, NamedTuple, TypeVar
 
-import numpy as np
 import torch
 from jaxtyping import Bool, Int64, UInt8
 from pydantic import Field
 from torch import Tensor
 
 from limner.config import Config
+from limner.data.batches import stacked
 from limner.data.fetching import Batches, Request, Workers, fetch
 from limner.data.order import Order
 from limner.data.rows import Mixture, Rows, Sample, TableRows
@@ -88,13 +88,12 @@ def collate(samples: Sequence[Sample], tokenizer: WordPiece, max_tokens: int) ->
         tokenizer: the model's own.
         max_tokens: longest text row.
     """
-    pixels = torch.from_numpy(np.stack([sample.image for sample in samples]))
     caption_ids, caption_mask = tokenizer.encode_batch([sample.caption for sample in samples], max_tokens)
     qa = tokenizer.encode_questions([s.question for s in samples], [s.answer for s in samples], max_tokens)
     qa_ids, qa_mask = tokenizer.pad([prompt + reply for prompt, reply in qa])
     return Batch(
         keys=[sample.key for sample in samples],
-        images=pixels.permute(0, 3, 1, 2).contiguous(),
+        images=stacked(samples).contiguous(),
         image_ids=torch.tensor([sample.image_id for sample in samples], dtype=torch.int64),
         caption_ids=caption_ids,
         caption_mask=caption_mask,

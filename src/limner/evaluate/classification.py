@@ -13,8 +13,7 @@ from torch import nn
 from torch.nn import functional
 
 from limner.data.batches import numbered
-from limner.data.transforms import normalise
-from limner.evaluate.pictures import Progress
+from limner.evaluate.pictures import Progress, normed
 from limner.shapes import ImageSpec
 
 
@@ -46,8 +45,8 @@ def classification(
     first = fifth = loss = 0.0
     for start in range(0, len(images), batch_size):
         stop = min(start + batch_size, len(images))
-        u8 = torch.from_numpy(np.stack(images[start:stop])).to(device).permute(0, 3, 1, 2)
-        logits, wanted = model(normalise(u8, spec)).logits.float(), truth[start:stop].to(device)
+        logits = model(normed(images[start:stop], spec, device)).logits.float()
+        wanted = truth[start:stop].to(device)
         best = logits.topk(min(5, len(classes)), dim=1).indices == wanted[:, None]
         first, fifth = first + float(best[:, 0].sum()), fifth + float(best.any(1).sum())
         loss += float(functional.cross_entropy(logits, wanted, reduction="sum"))

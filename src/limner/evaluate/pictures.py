@@ -9,12 +9,14 @@ from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
 from limner.checkpoint import Bundle
+from limner.checkpoint.bundle import AnyTokenizer
 from limner.data.tokenizers import WordPiece
 from limner.data.transforms import normalise
 from limner.errors import CheckpointError, ShapeError
 from limner.models.bert import CrossMemory
 from limner.models.blip import BLIP
 from limner.models.clip import CLIP
+from limner.shapes import ImageSpec
 
 Progress = Callable[[int, int], None]
 """Called with how many items are done and how many there are."""
@@ -71,10 +73,16 @@ def look(bundle: Bundle, images: Sequence[UInt8[np.ndarray, "y x 3"]]) -> Look:
         raise ShapeError(
             f"a picture of shape {wrong[0]}", wanted=f"({size}, {size}, 3)", hint="use transforms.to_u8"
         )
-    u8 = torch.from_numpy(np.stack(images)).to(device_of(bundle)).permute(0, 3, 1, 2)
-    tokens = model.encode_image(normalise(u8, bundle.image_spec))
+    tokens = model.encode_image(normed(images, bundle.image_spec, device_of(bundle)))
     encoder = model.encoder_memory(tokens)
     return Look(model.embed_image(tokens), encoder, model.decoder_memory(tokens, encoder))
+
+
+def normed(
+    images: Sequence[UInt8[np.ndarray, "y x 3"]], spec: ImageSpec, device: torch.device
+) -> Float[Tensor, "b 3 y x"]:
+    """Pictures at the model's size as what the model reads."""
+    return normalise(torch.from_numpy(np.stack(images)).to(device).permute(0, 3, 1, 2), spec)
 
 
 def looks(
@@ -109,8 +117,13 @@ def texts_by_length(
         batch_size: texts at a time.
     Yields: the places of the batch in `texts`, ids, and a mask that is True on real tokens.
     """
-    model, tokenizer = blip_of(bundle)
-    max_tokens = min(MAX_TOKENS, model.config.text.max_positions)
+    tokenizer: AnyTokenizer
+    if isinstance(bundle.model, CLIP):
+        clip, tokenizer = bundle.clip()
+        max_tokens = clip.config.text.context_length
+    else:
+        blip, tokenizer = blip_of(bundle)
+        max_tokens = min(MAX_TOKENS, blip.config.text.max_positions)
     order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
     for start in range(0, len(order), batch_size):
         places = order[start : start + batch_size]
@@ -121,12 +134,11 @@ def texts_by_length(
 @torch.inference_mode()
 def embed_texts(bundle: Bundle, texts: Sequence[str]) -> Float[np.ndarray, "n e"]:
     """Unit vectors of texts in the joint space, in their order; of a BLIP or a CLIP."""
-    if isinstance(bundle.model, CLIP):
-        return _clip_texts(bundle, texts)
-    model, _ = blip_of(bundle)
+    model = bundle.model if isinstance(bundle.model, CLIP) else blip_of(bundle)[0]
     embeds = np.empty((len(texts), model.config.embed_dim), np.float32)
     for places, ids, mask in texts_by_length(bundle, texts):
-        embeds[places] = model.embed_text(ids, mask).float().cpu().numpy()
+        read = model.encode_text(ids) if isinstance(model, CLIP) else model.embed_text(ids, mask)
+        embeds[places] = read.float().cpu().numpy()
     return embeds
 
 
@@ -144,18 +156,6 @@ def embed_images(
 
 
 @torch.inference_mode()
-def _clip_texts(bundle: Bundle, texts: Sequence[str], batch_size: int = 256) -> Float[np.ndarray, "n e"]:
-    model, tokenizer = bundle.clip()
-    embeds = np.empty((len(texts), model.config.embed_dim), np.float32)
-    order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
-    for start in range(0, len(order), batch_size):
-        places = order[start : start + batch_size]
-        ids, _ = tokenizer.encode_batch([texts[i] for i in places], model.config.text.context_length)
-        embeds[places] = model.encode_text(ids.to(device_of(bundle))).cpu().numpy()
-    return embeds
-
-
-@torch.inference_mode()
 def _clip_images(
     bundle: Bundle,
     images: Sequence[UInt8[np.ndarray, "y x 3"]],
@@ -166,8 +166,8 @@ def _clip_images(
     parts = []
     for start in range(0, len(images), batch_size):
         stop = min(start + batch_size, len(images))
-        u8 = torch.from_numpy(np.stack(images[start:stop])).to(device_of(bundle)).permute(0, 3, 1, 2)
-        parts.append(model.encode_image(normalise(u8, bundle.image_spec)).cpu().numpy())
+        pixels = normed(images[start:stop], bundle.image_spec, device_of(bundle))
+        parts.append(model.encode_image(pixels).cpu().numpy())
         if progress:
             progress(stop, len(images))
     return np.concatenate(parts)

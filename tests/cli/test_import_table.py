@@ -58,7 +58,7 @@ def test_ctrl_c_says_that_the_same_command_goes_on(limner, photos, tmp_path, mon
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("limner.data.import_rows.open_picture", interrupted)
+    monkeypatch.setattr("limner.data.import_rows.identify", interrupted)
     result = limner("import", photos, "--out", tmp_path / "t.lance")
     assert result.exit_code == 130
     assert "the same command goes on" in result.stderr

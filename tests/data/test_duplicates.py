@@ -17,7 +17,7 @@ from limner.data.duplicates import (
     leaks,
     near_groups,
 )
-from limner.data.intake import open_picture
+from limner.data.intake import identify
 from limner.errors import DataError
 
 SHARED = Path(__file__).parents[3] / "shared/data"
@@ -153,7 +153,7 @@ def test_a_hundred_thousand_hashes_take_seconds():
 @pytest.mark.skipif(not SHARED.exists(), reason="needs ../shared/data")
 def test_copies_of_the_clip_art_are_those_its_table_names():
     rows = pq.read_table(SHARED / "clipart/clipart.parquet", columns=["id", "dup_of", "image"]).to_pylist()
-    seen = [open_picture(row["image"]) for row in rows]
+    seen = [identify(row["image"]) for row in rows]
     exact = exact_groups([picture.sha256 for picture in seen])
     place = {row["id"]: number for number, row in enumerate(rows)}
     truth = [place[row["dup_of"]] if row["dup_of"] else number for number, row in enumerate(rows)]
@@ -176,7 +176,7 @@ def test_photographs_are_not_mistaken_for_each_other():
         rows = pq.read_table(SHARED / f"flickr8k/{split}.parquet").to_pylist()
         counts[split] = len(rows)
         assert all(len(row["captions"]) == 5 for row in rows)
-        hashes += [open_picture(row["image"]).phash for row in rows]
+        hashes += [identify(row["image"]).phash for row in rows]
     assert counts == {"train": 6000, "val": 1000, "test": 1000, "none": 91}
     copies = [int((near_groups(hashes, bits) != np.arange(len(hashes))).sum()) for bits in (2, 6, 8, 10)]
     assert copies == [1, 1, 2, 30]

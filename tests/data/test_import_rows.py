@@ -94,7 +94,7 @@ def test_what_counts_as_a_change(tmp_path, change, state) -> None:
 
 def test_bytes_that_are_known_are_not_decoded(monkeypatch) -> None:
     first = open_item(FULL, Limits(), {})
-    monkeypatch.setattr("limner.data.import_rows.open_picture", None)
+    monkeypatch.setattr("limner.data.import_rows.identify", None)
     again = open_item(FULL, Limits(), {first.seen["sha256"]: first.seen})
     assert again == first
 

@@ -188,8 +188,8 @@ def test_unchanged_pictures_are_not_decoded(
         opened.append(source)
         return intake(source, *rest)
 
-    intake = import_rows.open_picture
-    monkeypatch.setattr("limner.data.import_rows.open_picture", watched)
+    intake = import_rows.identify
+    monkeypatch.setattr("limner.data.import_rows.identify", watched)
     import_source(photos, out, LENIENT)
     assert len(opened) == 3  # the refused are tried again
 

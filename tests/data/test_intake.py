@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from limner.data.intake import FORMATS, REASONS, Limits, decode, open_picture, phash
+from limner.data.intake import FORMATS, REASONS, Limits, decode, identify, open_picture, phash
 from limner.errors import PictureError
 
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
@@ -66,7 +66,7 @@ def test_paths_bytes_images_and_arrays_are_one_picture(tmp_path: Path) -> None:
     sources = [path, str(path), path.read_bytes(), image, array, array / 255, array.astype(np.uint16) * 257]
     opened = [open_picture(source) for source in sources]
     assert all(np.array_equal(np.asarray(picture.image), array) for picture in opened)
-    assert len({picture.phash for picture in opened}) == 1
+    assert len({identify(source).phash for source in sources}) == 1
     assert np.array_equal(np.asarray(open_picture(opened[-1].data).image), array)
 
 
@@ -266,10 +266,9 @@ def test_sha256_is_of_the_bytes_and_phash_of_the_look() -> None:
     texture = Image.fromarray(np.random.default_rng(3).integers(0, 256, (9, 12, 3), dtype=np.uint8))
     image = texture.resize((320, 240), Image.Resampling.BICUBIC)
     png, jpeg, small = (
-        open_picture(data)
-        for data in (encoded(image), encoded(image, "JPEG"), encoded(image.resize((200, 150))))
+        identify(data) for data in (encoded(image), encoded(image, "JPEG"), encoded(image.resize((200, 150))))
     )
-    other = open_picture(encoded(image.transpose(Image.Transpose.ROTATE_180)))
+    other = identify(encoded(image.transpose(Image.Transpose.ROTATE_180)))
     assert len(png.sha256) == 64
     assert len(png.phash) == 16
     assert png.sha256 != jpeg.sha256
@@ -310,3 +309,27 @@ def fate(data: bytes) -> str:
         return open_picture(data, Limits(max_pixels=1_000_000)).image.mode
     except PictureError as error:
         return error.reason
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+@pytest.mark.parametrize("size", [(640, 480), (47, 63), (3, 200), (1, 1)])
+def test_identity_is_of_the_whole_picture_though_a_jpeg_is_decoded_small(
+    mode: str, size: tuple[int, int]
+) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    texture = Image.fromarray(np.random.default_rng(3).integers(0, 256, (9, 12, 3), dtype=np.uint8))
+    image = texture.resize(size, Image.Resampling.BICUBIC).convert(mode)
+    data = encoded(image, "JPEG", exif=exif.tobytes())
+    whole, known = open_picture(data), identify(data)
+    assert known[:-1] == whole[1:]
+    assert distance(known.phash, phash(whole.image)) <= 6
+
+
+def test_a_jpeg_cut_anywhere_is_refused_by_its_identity_too() -> None:
+    for progressive in (False, True):
+        data = encoded(scene(640, 480), "JPEG", progressive=progressive)
+        for share in (0.3, 0.6, 0.95):
+            with pytest.raises(PictureError) as caught:
+                identify(data[: int(len(data) * share)])
+            assert caught.value.reason == "truncated"

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 from PIL import Image, ImageDraw
 
-from limner.data.intake import open_picture
+from limner.data.intake import identify
 from limner.data.quarantine import QUARANTINE_SCHEMA
 from limner.data.table import SCHEMA, Table
 from limner.record import Recorder
@@ -172,7 +172,7 @@ def odd_rows() -> list[dict[str, Any]]:
     }
     rows = []
     for key, (data, texts, split) in pictures.items():
-        seen = open_picture(data)
+        seen = identify(data)
         known = {name: getattr(seen, name) for name in ("width", "height", "format", "sha256", "phash")}
         rows.append({"key": key, "image": data, **known, "texts": texts, "split": split, "licence": "CC0"})
     broken = rows[0] | {

@@ -22,7 +22,7 @@ import resvg_py
 from jaxtyping import UInt8
 from PIL import Image, ImageDraw, ImageFont
 
-from limner.data.intake import open_picture
+from limner.data.intake import identify
 from limner.data.table import SCHEMA, Table
 from limner.errors import DataError
 
@@ -184,7 +184,7 @@ def _row(emoji: str, style: str) -> dict[str, Any]:
 
 def drawn_columns(image: Image.Image) -> dict[str, Any]:
     """The columns of a pairs table that describe the pixels of a picture limner drew itself."""
-    picture = open_picture(image)
+    picture = identify(image)
     return {
         "image": picture.data,
         "width": picture.width,

@@ -12,7 +12,7 @@ import numpy as np
 
 from limner.data.captions import useful_texts, writable
 from limner.data.import_staging import fingerprint
-from limner.data.intake import Limits, open_picture, read_file
+from limner.data.intake import Limits, identify, read_file
 from limner.data.sources import ImportOptions, Item
 from limner.data.table import SCHEMA, Table
 from limner.errors import DataError, PictureError
@@ -161,7 +161,7 @@ def open_item(item: Item, limits: Limits, seen: dict[str, dict[str, Any]]) -> Op
             before = seen.get(hashlib.sha256(picture).hexdigest()) if seen else None
             if before and before["width"] * before["height"] <= limits.max_pixels:
                 return Opened(picture, before)
-        made = open_picture(picture, limits)
+        made = identify(picture, limits)
     except PictureError as error:
         return error
     return Opened(made.data, {name: getattr(made, name) for name in _SEEN})

@@ -11,10 +11,10 @@ import os
 import shutil
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any, Final
+from typing import IO, Any, Final
 
 import numpy as np
 import pyarrow as pa
@@ -125,10 +125,10 @@ class Staging:
 
         Raises: DataError when the place is full or cannot be written.
         """
-        sink = pa.BufferOutputStream()
-        with pa.ipc.new_file(sink, STAGED) as file:
-            file.write_batch(pa.RecordBatch.from_pylist(rows, schema=STAGED))
-        self._write(self.folder / f"part-{len(self.parts()):06d}.arrow", sink.getvalue())
+        batch = pa.RecordBatch.from_pylist(rows, schema=STAGED)
+        part = self.folder / f"part-{len(self.parts()):06d}.arrow"
+        with self._writing(part) as file, pa.ipc.new_file(file, STAGED) as stream:
+            stream.write_batch(batch)
 
     def rows(self) -> pa.Table:
         """Every finished row without its picture, in order."""
@@ -167,7 +167,8 @@ class Staging:
             found = {}
         if restart or found.get("ground") != asked["ground"]:
             self._clear()
-            self._write(self._asked, json.dumps(asked).encode())
+            with self._writing(self._asked) as file:
+                file.write(json.dumps(asked).encode())
         elif found["command"] != asked["command"]:
             before = " ".join(map(str, found["command"]["sources"]))
             raise DataError(
@@ -181,11 +182,13 @@ class Staging:
             if path.name != "lock":
                 path.unlink()
 
-    def _write(self, path: Path, data: Any) -> None:
+    @contextmanager
+    def _writing(self, path: Path) -> Iterator[IO[bytes]]:
+        """A file that takes the name `path` when it is whole."""
         unfinished = path.with_suffix(".unfinished")
         try:
             with open(unfinished, "wb") as file:
-                file.write(data)
+                yield file
             os.replace(unfinished, path)
         except OSError as error:
             with suppress(OSError):

@@ -63,6 +63,7 @@ _MAX_EXIF_BYTES: Final = 4 * 1024 * 1024
 _MAX_TIFF_TAGS: Final = 4096
 _MAX_TIFF_VALUES: Final = 200_000  # strips or tiles; each costs Pillow some 400 bytes
 _MAX_SCAN_PIXELS: Final = 4_000_000_000  # scans of a progressive JPEG × its pixels; some 20 s of work
+_SCAN_BYTES: Final = 10  # of the shortest header of a scan
 _TIFF_SIZES: Final = {3: "H", 4: "I", 16: "Q"}
 _TIFF_NUMBERS: Final = (3, 4, 5, 8, 9, 10, 11, 12, 13, 16, 17, 18)
 _filters: Final = Lock()
@@ -106,12 +107,12 @@ class Reader(io.BytesIO):
     def read(self, size: int | None = -1, /) -> bytes:
         """As of any file. Raises: PictureError for reason `metadata` or `too_slow`."""
         got = super().read(size)
-        if self._in_header:
+        if self._in_header:  # bounded by what may be read
             self._reads += 1
             self._read_bytes += len(got)
             if self._reads > _MAX_HEADER_READS or self._read_bytes > self._limits.max_metadata_bytes:
                 self._refuse("metadata", "no pixels yet after", self._limits.max_metadata_bytes)
-        if time.thread_time() > self._deadline:
+        elif time.thread_time() > self._deadline:
             self._refuse("too_slow", "not decoded within", self._limits.timeout_s)
         return got
 
@@ -243,6 +244,8 @@ def _check_metadata(image: Image.Image, limits: Limits) -> None:
 
 def _check_scans(data: bytes, begin: int, size: tuple[int, int]) -> None:
     """A progressive JPEG may pass over all its pixels again for every few bytes."""
+    if (len(data) // _SCAN_BYTES + 1) * size[0] * size[1] <= _MAX_SCAN_PIXELS:
+        return
     end = data.find(b"\xff\xd9", begin) if begin else -1  # pixels never hold this pair, metadata may
     scans = 1 + data.count(b"\xff\xda", begin, end if end > 0 else len(data))
     if scans * size[0] * size[1] > _MAX_SCAN_PIXELS:

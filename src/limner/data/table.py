@@ -28,10 +28,11 @@ BOX: Final = pa.struct(
         ("label", pa.string()),
     ]
 )
+_PLAIN: Final = {"lance-encoding:compression": "none"}  # pictures are compressed already
 SCHEMA: Final = pa.schema(
     [
         pa.field("key", pa.string(), nullable=False),
-        pa.field("image", pa.large_binary(), nullable=False),
+        pa.field("image", pa.large_binary(), nullable=False, metadata=_PLAIN),
         ("width", pa.int32()),
         ("height", pa.int32()),
         ("format", pa.string()),

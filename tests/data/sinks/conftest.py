@@ -55,7 +55,7 @@ def encoded(number: int, kind: str = "JPEG") -> bytes:
 
 def row_of(number: int, key: str, kind: str = "JPEG") -> dict[str, Any]:
     """A row with everything in it, now and then."""
-    picture = intake.open_picture(encoded(number, kind))
+    picture = intake.identify(encoded(number, kind))
     boxes = [
         {"x0": 0.1 + i, "y0": 1.0, "x1": 7.7, "y1": 9.5, "label": f"thing {i}"} for i in range(number % 3)
     ]

@@ -71,11 +71,12 @@ def _walk(folder: Place) -> Iterator[tuple[str, Place]]:
         yield from _walk_remote(folder, "")
         return
     for parent, folders, names in os.walk(folder):
+        inside = Path(parent).relative_to(folder).as_posix()
+        above = "" if inside == "." else f"{inside}/"
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(names):
             if not name.startswith("."):
-                path = Path(parent, name)
-                yield path.relative_to(folder).as_posix(), path
+                yield above + name, Path(parent, name)
 
 
 def _walk_remote(folder: Place, above: str) -> Iterator[tuple[str, Place]]:

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from limner.data import languages
 from limner.data.languages import UNKNOWN, language, language_counts
 
 
@@ -44,3 +45,8 @@ def test_counts_weigh_every_text():
 @given(st.text())
 def test_any_text_gets_an_answer(text):
     assert language(text)
+
+
+def test_every_language_that_is_told_apart_has_a_name() -> None:
+    told = {code for codes in languages._SHARED_SCRIPT.values() for code in codes}
+    assert told <= languages.NAMES.keys()

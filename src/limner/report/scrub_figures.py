@@ -92,11 +92,12 @@ def light_chart(panels: Mapping[str, Sequence[float]], title: str) -> str:
         panels: name → values.
         title: for screen readers.
     """
-    with drawing(5.2, 0.55 + 1.0 * len(panels), rows=len(panels)) as (figure, axes):
+    with drawing(5.2, 0.55 + 1.15 * len(panels), rows=len(panels)) as (figure, axes):
         for axis, (name, values) in zip(axes, panels.items(), strict=True):
             axis.hist(values, np.linspace(0, 1, 51).tolist(), color=COLOURS["blue"])
             axis.set_title(name, loc="left")
             axis.set_xlim(0, 1)
             axis.grid(visible=False, axis="x")
             axis.locator_params(axis="y", nbins=3, integer=True)
+            axis.tick_params(labelbottom=axis is axes[-1])
         return svg(figure, title)

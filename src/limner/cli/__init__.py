@@ -19,6 +19,7 @@ from limner.cli.convert import convert
 from limner.cli.export import export
 from limner.cli.import_table import import_table
 from limner.cli.inspect import inspect
+from limner.cli.interpolate import interpolate
 from limner.cli.models import models
 from limner.cli.quickstart import quickstart
 from limner.cli.replay import replay
@@ -90,6 +91,7 @@ app.command("caption")(caption)
 app.command("search")(search)
 app.command("capfilt")(capfilt)
 app.command("train")(train)
+app.command("interpolate")(interpolate)
 app.command("replay")(replay)
 app.command("report")(report)
 app.command("models")(models)

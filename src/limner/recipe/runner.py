@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+from torch import nn
 
 import limner
 from limner import ranks
@@ -94,7 +95,7 @@ def _run(recipe: Recipe, out: Path, resume: bool, report: Report, card: str) -> 
     if ranks.rank() == 0:
         _write_recipe(out / "recipe.toml", recipe)
         Recorder(out / "records.jsonl").write(
-            "run", digest=recipe.digest, recipe=_plain(recipe), derived=made.derived, machine=_machine()
+            "run", digest=recipe.digest, recipe=_plain(recipe), derived=made.derived, machine=machine_facts()
         )
     report(
         "  ".join([f"run {recipe.digest}", *(f"{name} {value:,}" for name, value in made.derived.items())])
@@ -102,10 +103,8 @@ def _run(recipe: Recipe, out: Path, resume: bool, report: Report, card: str) -> 
     ended = train(made.job, out, resume=resume, report=report)
     finished, model, task = ended.reason in ("finished", "no_better"), out / "model", made.task
     if finished and ranks.rank() == 0:
-        parts = (model, ended.model, task.name, task.config, task.spec, task.tokenizer)
-        card = card or card_of(recipe, task, made.derived, ended.measures, ended.seconds, _machine())
-        told = {"labels": task.labels, "task": task.purpose}
-        save_bundle(*parts, recipe=_plain(recipe), card=card, **told)  # type: ignore[arg-type]
+        card = card or card_of(recipe, task, made.derived, ended.measures, ended.seconds, machine_facts())
+        save_model(model, ended.model, recipe, task, card)
     ranks.wait()
     return RunResult(
         out=out,
@@ -118,6 +117,20 @@ def _run(recipe: Recipe, out: Path, resume: bool, report: Report, card: str) -> 
         seconds=ended.seconds,
         hint=task.hint.replace("RUN", str(out)) if finished else _resume_hint(out),
     )
+
+
+def save_model(folder: Path, model: nn.Module, recipe: Recipe, task: Task, card: str) -> Path:
+    """Write the bundle that a run ships.
+
+    Args:
+        folder: where to.
+        model: trained.
+        recipe: resolved.
+        task: what was trained.
+        card: Markdown for README.md.
+    """
+    parts = (folder, model, task.name, task.config, task.spec, task.tokenizer)
+    return save_bundle(*parts, recipe=_plain(recipe), card=card, labels=task.labels, task=task.purpose)
 
 
 def resolve(recipe: Recipe) -> Recipe:
@@ -282,7 +295,8 @@ def _plain(recipe: Recipe) -> dict[str, Any]:
     return values
 
 
-def _machine() -> dict[str, Any]:
+def machine_facts() -> dict[str, Any]:
+    """What a run is on: versions, threads, device."""
     cuda = torch.cuda.is_available()
     return {
         "limner": limner.__version__,

@@ -25,7 +25,7 @@ def examples(text: str) -> list[str]:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Some pictures, and a CSV that captions them."""
+    """Some pictures, a CSV that captions them, and a folder a class."""
     place = tmp_path_factory.mktemp("docs")
     (place / "photos").mkdir()
     with (place / "pairs.csv").open("w", newline="") as file:
@@ -35,6 +35,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
             made = scene(SceneSettings(seed=77), number)
             Image.fromarray(made.image).save(place / "photos" / f"{number}.png")
             rows.writerow([f"photos/{number}.png", made.captions[0]])
+            kind = place / "classes" / ("one", "many")[number % 2]
+            kind.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(made.image).save(kind / f"{number}.png")
     return place
 
 

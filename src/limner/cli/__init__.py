@@ -17,6 +17,7 @@ from limner.cli.capfilt import capfilt
 from limner.cli.caption import caption
 from limner.cli.convert import convert
 from limner.cli.export import export
+from limner.cli.human import human
 from limner.cli.import_table import import_table
 from limner.cli.inspect import inspect
 from limner.cli.interpolate import interpolate
@@ -94,6 +95,7 @@ app.command("train")(train)
 app.command("interpolate")(interpolate)
 app.command("replay")(replay)
 app.command("report")(report)
+app.command("human")(human)
 app.command("models")(models)
 app.command("inspect")(inspect)
 app.command("convert")(convert)

@@ -131,3 +131,14 @@ def test_web_addresses_are_not_fetched(tmp_path: Path) -> None:
     path.write_text("image,caption\nhttps://example.org/a.jpg,one\n", encoding="utf-8")
     with pytest.raises(DataError, match="holds web addresses"):
         guess_source(path)
+
+
+def test_file_names_that_repeat_further_down_are_no_keys(tmp_path: Path):
+    picture = b"\x89PNG\r\n\x1a\n" + bytes(60)
+    names = [f"{number}.jpg" for number in range(200)]
+    table = {"image": [picture] * 400, "file_name": names * 2}
+    pq.write_table(pa.table(table), tmp_path / "twice.parquet")
+    pq.write_table(pa.table({"image": [picture] * 200, "file_name": names}), tmp_path / "once.parquet")
+    for name, key in (("twice", None), ("once", "file_name")):
+        file = open_rowfile(tmp_path / f"{name}.parquet")
+        assert choose_columns(file, head(file, 20), ImportOptions()).key == key

@@ -96,7 +96,7 @@ def choose_columns(file: RowFile, sample: Sequence[Row], options: ImportOptions)
     taken = {name for name in (picture, *asked.values()) if name}
     key = asked["key"] or _distinct(file, _known(file, KEY_COLUMNS, taken))
     if key is None and embedded:
-        key = _file_names(file, sample)
+        key = _distinct(file, _file_names(file, sample))
     label = asked["label"] or _known(file, LABEL_COLUMNS, taken)
     split = asked["split"] or _known(file, SPLIT_COLUMNS, taken)
     question = _known(file, ("question",), taken)

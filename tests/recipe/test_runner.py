@@ -157,3 +157,16 @@ def test_a_batch_that_processes_cannot_share_is_refused(make_recipe, monkeypatch
     with pytest.raises(ConfigError, match=r"train\.batch_size 4 on 3 processes") as caught:
         compose(resolve(make_recipe()))
     assert "--set train.batch_size=3" in str(caught.value)
+
+
+def test_auto_precision_is_settled_when_the_run_starts_and_emulation_is_told(
+    make_recipe, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("limner.train.precision.cpu_has_bf16", lambda: False)
+    lines = []
+    result = run(make_recipe("train.precision=auto", "train.steps=1"), tmp_path / "auto", report=lines.append)
+    assert read(result.out / "recipe.toml").train.precision == "fp32"
+    assert result.digest == resolve(make_recipe("train.steps=1")).digest
+    assert not any("emulated" in line for line in lines)
+    run(make_recipe("train.precision=bf16", "train.steps=1"), tmp_path / "bf16", report=lines.append)
+    assert any("bf16 is emulated" in line for line in lines)

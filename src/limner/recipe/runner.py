@@ -25,6 +25,7 @@ from limner.recipe.sources import Source, TableSource
 from limner.recipe.tasks import Task, task_of
 from limner.record import Recorder
 from limner.train.loop import Job, train
+from limner.train.precision import fast_precision, slow_precision
 from limner.train.steps import ClassificationSettings
 from limner.train.watch import Report, silent
 
@@ -92,6 +93,8 @@ def _run(recipe: Recipe, out: Path, resume: bool, report: Report, card: str) -> 
     if recipe.machine.threads:
         torch.set_num_threads(recipe.machine.threads)
     made = compose(recipe, report)
+    if slow := slow_precision(recipe.train.precision, _device(recipe.machine.device)):
+        report(slow)
     if ranks.rank() == 0:
         _write_recipe(out / "recipe.toml", recipe)
         Recorder(out / "records.jsonl").write(
@@ -134,7 +137,8 @@ def save_model(folder: Path, model: nn.Module, recipe: Recipe, task: Task, card:
 
 
 def resolve(recipe: Recipe) -> Recipe:
-    """The recipe with what was left open filled in: versions of tables, weights it starts from, classes.
+    """The recipe with what was left open filled in: versions of tables, weights it starts from, classes, the
+    precision that the first process's device is fast with.
 
     Raises: ConfigError when the start's weights are not those the recipe names, or there is no class.
     """
@@ -155,8 +159,11 @@ def resolve(recipe: Recipe) -> Recipe:
         table.model_copy(update={"version": Table.open(table.path, table.version).version})
         for table in recipe.evaluate.tables
     )
-    evaluate = recipe.evaluate.model_copy(update={"tables": tables})
-    return recipe.model_copy(update={"model": model, "data": data, "evaluate": evaluate})
+    evaluate, train = recipe.evaluate.model_copy(update={"tables": tables}), recipe.train
+    if train.precision == "auto":
+        fast = ranks.told(fast_precision(_device(recipe.machine.device)))
+        train = train.model_copy(update={"precision": fast})
+    return recipe.model_copy(update={"model": model, "data": data, "evaluate": evaluate, "train": train})
 
 
 def _pinned(source: Source) -> Source:

@@ -64,7 +64,8 @@ class TrainSettings(Config):
             add up to those of the batch. 0 is the whole batch.
         seed: of weights, dropout, negatives and the order of the data.
         precision: "bf16" and "fp16" compute the forward pass in half precision where that is safe; weights
-            stay fp32, and with "fp16" the loss is scaled.
+            stay fp32, and with "fp16" the loss is scaled. "auto" becomes "bf16" where the device has
+            instructions for it, else "fp32", when the run starts.
         sync_norm: batch norms of several ranks share their statistics, as if the batch were on one.
         log_every: steps between train records.
         evaluate_every: steps between evaluations; the last step is always evaluated.
@@ -81,7 +82,7 @@ class TrainSettings(Config):
     batch_size: int = Field(default=64, ge=2)
     micro_batch: int = Field(default=0, ge=0)
     seed: int = 0
-    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "fp32"
     sync_norm: bool = True
     log_every: int = Field(default=50, ge=1)
     evaluate_every: int = Field(default=1000, ge=1)

@@ -7,7 +7,7 @@ from typing import Any, Final
 import limner
 from limner.recipe.schema import Recipe
 from limner.recipe.sources import TableSource
-from limner.recipe.tasks import Task
+from limner.recipe.task import Task
 
 _PIPELINES: Final = {
     "blip": "image-to-text",

@@ -13,7 +13,7 @@ from limner.evaluate.scenes import scenes_suite
 from limner.evaluate.tables import Pictured, pictured
 from limner.models.blip import BLIP
 from limner.recipe.schema import EvaluatedTable, EvaluateSettings
-from limner.recipe.tasks import Task
+from limner.recipe.task import Task
 from limner.train.loop import Evaluator
 
 

@@ -1,5 +1,6 @@
 """Rows of a table as questions: each question of a picture is a sample, with all that people answered."""
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -39,6 +40,7 @@ class QuestionRows(DecodedRows):
     ) -> None:
         table = Table.open(path, version)
         super().__init__(table, spec, seed, ["questions"], augment, cache_bytes)
+        self._where = where
         asked = table.column("questions", where) if table.has("questions") else []
         counts = [len(answered(questions)) for questions in asked]
         if not sum(counts):
@@ -53,6 +55,14 @@ class QuestionRows(DecodedRows):
 
     def __len__(self) -> int:
         return len(self._samples)
+
+    def answers(self) -> list[tuple[str, int]]:
+        """Every answer that people gave and how often, the most frequent first, then by the alphabet."""
+        found: Counter[str] = Counter()
+        for questions in self.opened().column("questions", self._where):
+            for _, answers in answered(questions):
+                found.update(answer.strip().lower() for answer in answers if answer.strip())
+        return sorted(found.items(), key=lambda item: (-item[1], item[0]))
 
     def samples(self, indices: Sequence[int], epoch: int) -> list[Sample]:
         """One question each, with all its answers; only the augmentation is drawn.

@@ -56,7 +56,7 @@ def test_exact_accuracy_and_types():
     assert exact_accuracy("bin", ["garbage_bin", "sofa"]) == 0
     asked = [["yes", "no", "yes"], ["two"], ["2.5"], ["a dog", "dog", "1"]]
     assert [answer_type(one) for one in asked] == ["yes/no", "number", "number", "other"]
-    assert by_type([1, 0, 1, 0.5], asked) == {"yes/no": 1, "number": 0.5, "other": 0.5}
+    assert by_type([1.0, 0.0, 1.0, 0.5], asked) == {"yes/no": 1, "number": 0.5, "other": 0.5}
 
 
 def test_quality_is_official_where_ten_answered():

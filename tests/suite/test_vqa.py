@@ -11,7 +11,7 @@ from limner.data.table import SCHEMA, Table
 from limner.errors import DataError
 from limner.evaluate.vqa import vqa_accuracy
 from limner.suite.selection import Selection
-from limner.suite.vqa import ENTRY, VQASettings
+from limner.suite.vqa import VQASettings, measure
 
 TEN = [["yes"] * 7 + ["no"] * 3, ["2"] * 10, ["red"] * 2 + ["blue"] * 8]
 QUESTIONS = ["is this red?", "how many objects are there?", "what colour is the background?"]
@@ -33,7 +33,7 @@ def bundle():
 
 def test_ten_answers_are_scored_officially(bundle, tmp_path):
     seen = []
-    outcome = ENTRY.run(bundle, make(tmp_path / "t.lance", TEN), VQASettings(), lambda *n: seen.append(n))
+    outcome = measure(bundle, make(tmp_path / "t.lance", TEN), VQASettings(), lambda *n: seen.append(n))
     assert seen == [(3, 3)]
     assert next(iter(outcome.measures)) == "vqa_accuracy"
     assert outcome.details["types"] == {"number": 1, "other": 1, "yes/no": 1}
@@ -51,23 +51,23 @@ def test_ten_answers_are_scored_officially(bundle, tmp_path):
 
 def test_one_answer_is_scored_exactly_or_as_a_set(bundle, tmp_path):
     selection = make(tmp_path / "t.lance", [["yes"], ["2"], ["blue, red"]])
-    outcome = ENTRY.run(bundle, selection, VQASettings(), None)
+    outcome = measure(bundle, selection, VQASettings(), None)
     assert next(iter(outcome.measures)) == "accuracy"
     assert any("not the official" in note for note in outcome.notes)
-    sets = ENTRY.run(bundle, selection, VQASettings(score="sets"), None)
+    sets = measure(bundle, selection, VQASettings(score="sets"), None)
     assert next(iter(sets.measures)) == "set_accuracy"
     with pytest.raises(DataError, match="for the official VQA accuracy"):
-        ENTRY.run(bundle, selection, VQASettings(score="official"), None)
+        measure(bundle, selection, VQASettings(score="official"), None)
 
 
 def test_a_wordnet_needs_sets(bundle, tmp_path):
     selection = make(tmp_path / "t.lance", [["yes"], ["2"], ["red"]])
     with pytest.raises(DataError, match=r"no index\.noun"):
-        ENTRY.run(bundle, selection, VQASettings(score="sets", wordnet=str(tmp_path)), None)
+        measure(bundle, selection, VQASettings(score="sets", wordnet=str(tmp_path)), None)
     (tmp_path / "index.noun").write_text("red n 1 1 @ 1 0 00000001\n")
     (tmp_path / "data.noun").write_text("00000001 00 n 01 red 0 000 | gloss\n")
     with pytest.raises(DataError, match="a WordNet for the score 'exact'"):
-        ENTRY.run(bundle, selection, VQASettings(wordnet=str(tmp_path)), None)
-    outcome = ENTRY.run(bundle, selection, VQASettings(score="sets", wordnet=str(tmp_path)), None)
+        measure(bundle, selection, VQASettings(wordnet=str(tmp_path)), None)
+    outcome = measure(bundle, selection, VQASettings(score="sets", wordnet=str(tmp_path)), None)
     wups = outcome.measures["wups_0.9"].value
     assert outcome.measures["set_accuracy"].value <= wups <= outcome.measures["wups_0.0"].value

@@ -11,7 +11,6 @@ from limner.config import Config
 from limner.data.statement_rows import StatementRows
 from limner.evaluate.pictures import Progress
 from limner.evaluate.reasoning import reasoning_quality, verdicts
-from limner.suite.entry import Entry
 from limner.suite.outcome import Measure, Outcome, mean_of
 from limner.suite.selection import Selection
 
@@ -28,7 +27,7 @@ class ReasoningSettings(Config):
     seed: int = 0
 
 
-def run(
+def measure(
     bundle: Bundle, selection: Selection, settings: ReasoningSettings, progress: Progress | None
 ) -> Outcome:
     """Judge the statements of some rows, one sample each; `selection.count` counts statements."""
@@ -64,6 +63,3 @@ def run(
         {"statements": len(found), "sentences": len({one.text for one in found}), "true": truths},
         tuple(notes),
     )
-
-
-ENTRY = Entry("statements about two pictures, true or false", ReasoningSettings, run)

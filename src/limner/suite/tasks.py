@@ -1,12 +1,35 @@
 """The tasks of the suite by name: one file a task in this folder, one line a task in `TASKS`."""
 
-from limner.suite import reasoning, vqa
-from limner.suite.entry import Entry
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
-__all__ = ["TASKS", "Entry"]
+from limner.checkpoint import Bundle
+from limner.config import Config
+from limner.evaluate.pictures import Progress
+from limner.suite import reasoning, vqa
+from limner.suite.outcome import Outcome
+from limner.suite.selection import Selection
+
+
+class Entry(NamedTuple):
+    """One task.
+
+    Args:
+        title: what it measures, in one line.
+        settings: its options, with defaults; `--set name=value` changes one.
+        run: measures a model, in eval mode, on rows; the settings are of the type above. It raises
+            CheckpointError for a model that cannot do the task, DataError for rows that lack what it needs.
+    """
+
+    title: str
+    settings: type[Config]
+    run: Callable[[Bundle, Selection, Any, Progress | None], Outcome]
+
 
 TASKS: dict[str, Entry] = {
-    "vqa": vqa.ENTRY,
-    "reasoning": reasoning.ENTRY,
+    "vqa": Entry("answers to questions about pictures", vqa.VQASettings, vqa.measure),
+    "reasoning": Entry(
+        "statements about two pictures, true or false", reasoning.ReasoningSettings, reasoning.measure
+    ),
 }
 """Name → task, in the order of the docs."""

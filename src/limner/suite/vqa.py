@@ -18,7 +18,6 @@ from limner.evaluate.vqa import answer_type, exact_accuracy, vqa_accuracy
 from limner.evaluate.vqa_answers import Candidates, Reply, most_frequent, replies
 from limner.evaluate.wordnet import WordNet
 from limner.evaluate.wups import set_accuracy, wups
-from limner.suite.entry import Entry
 from limner.suite.outcome import Measure, Outcome, mean_of
 from limner.suite.selection import Selection
 
@@ -54,7 +53,9 @@ class VQASettings(Config):
 Score = Callable[[str, Sequence[str]], float]
 
 
-def run(bundle: Bundle, selection: Selection, settings: VQASettings, progress: Progress | None) -> Outcome:
+def measure(
+    bundle: Bundle, selection: Selection, settings: VQASettings, progress: Progress | None
+) -> Outcome:
     """Ask the questions of some rows, one sample each."""
     spec, where = bundle.image_spec, selection.where or None
     rows = QuestionRows(selection.path, spec, 0, version=selection.version, where=where, cache_bytes=2**26)
@@ -151,6 +152,3 @@ def _notes(settings: VQASettings, found: Sequence[Reply], name: str, frequent: s
     elif len(found) < 1000:
         notes.append(f"{len(found)} questions; the papers report VQA v2 test-dev, 107,394 questions")
     return tuple(notes)
-
-
-ENTRY = Entry("answers to questions about pictures", VQASettings, run)

@@ -1,9 +1,0 @@
-"""An entry is what `TASKS` lists."""
-
-from limner.suite.entry import Entry
-from limner.suite.tasks import TASKS
-
-
-def test_entries_are_called_by_their_names():
-    assert {"vqa", "reasoning"} <= TASKS.keys()
-    assert all(isinstance(entry, Entry) for entry in TASKS.values())

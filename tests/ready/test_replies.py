@@ -1,43 +1,12 @@
-"""Answers, matches and statements against the models' own methods."""
+"""Matches and statements against the models' own methods."""
 
 import pytest
 import torch
 
-from limner.checkpoint import Bundle, load
-from limner.evaluate.answering import answers as answers_of_images
-from limner.models.generate import generate
-from limner.ready.replies import ANSWER, answers, matches, truths
+from limner.checkpoint import Bundle
+from limner.ready.replies import matches, truths
 
 TEXTS = ["a cat", "the dog and a cat on the ground", "an owl"]
-
-
-@torch.no_grad()
-def test_a_vqa_model_answers_as_generate_does(bundles: dict[str, Bundle]) -> None:
-    bundle = bundles["blip_vqa"]
-    model, tokenizer = bundle.model, bundle.tokenizer
-    tokens = model.encode_image(torch.randn(3, 3, 32, 32))
-    found = answers(bundle, tokens, TEXTS)
-    for row, text in enumerate(TEXTS):
-        ids = torch.tensor([tokenizer.encode(text)])
-        memory = model.question_memory(tokens[row : row + 1], ids)
-        alone = generate(model, memory, torch.tensor([[tokenizer.cls_id]]), ANSWER)
-        assert tokenizer.decode(alone[0].ids) == found[row]
-
-
-@torch.no_grad()
-def test_a_blip_that_goes_on_answers_as_evaluate_does() -> None:
-    from limner.data.scenes import SceneSettings, scene
-    from limner.data.transforms import normalise
-
-    bundle = load("limner_tiny")
-    images = [scene(SceneSettings(seed=77, canvas_px=64), number).image for number in range(2)]
-    questions = ["what is this?", "how many objects are there?"]
-    u8 = torch.stack([torch.tensor(image).permute(2, 0, 1) for image in images])
-    tokens = bundle.model.encode_image(normalise(u8, bundle.image_spec))
-    expected = [
-        answer for row in answers_of_images(bundle, images, [[q] for q in questions]) for answer in row
-    ]
-    assert answers(bundle, tokens, questions) == expected
 
 
 @torch.no_grad()

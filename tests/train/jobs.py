@@ -17,10 +17,13 @@ from limner import ranks
 from limner.data.batches import AsCaptioned, AsLabelled, AsPictures
 from limner.data.bpe import CLIPTokenizer
 from limner.data.loader import Loader, Pairs
+from limner.data.question_batches import AsQuestions, AsStatements
 from limner.data.rows import Sample
 from limner.data.tokenizers import WordPiece
 from limner.models.bert import BertConfig
 from limner.models.blip import BLIP, BLIPConfig
+from limner.models.blip_nlvr2 import nlvr2_from
+from limner.models.blip_vqa import vqa_from
 from limner.models.clip import CLIP, CLIPConfig, CLIPTextConfig
 from limner.models.masked_patch import MaskedPatch, MaskedPatchConfig
 from limner.models.resnet import ResNet, ResNetConfig
@@ -37,7 +40,11 @@ from limner.train.steps import (
     ContrastiveSettings,
     MaskedPatchSettings,
     MaskedPatchStep,
+    NLVR2Settings,
+    NLVR2Step,
     ObjectiveSettings,
+    VQASettings,
+    VQAStep,
     start_blip,
     start_draws,
 )
@@ -51,7 +58,7 @@ COLOURS = {
     "white": (255,) * 3,
 }
 PAIRS = list(permutations(COLOURS, 2))
-KINDS = ("resnet", "vit", "masked_patch", "clip", "blip")
+KINDS = ("resnet", "vit", "masked_patch", "clip", "blip", "vqa", "nlvr2")
 SIZES = {"width": 16, "num_heads": 2, "mlp_dim": 32}
 VISION = ViTConfig(image_size=16, patch_size=4, depth=1, **SIZES)
 
@@ -75,6 +82,15 @@ class Squares:
         image = (image * 0.8 + grain).astype(np.uint8)
         asked = ("what is left?", left) if index % 2 else ("", "")
         return Sample(f"pair-{index}", image, f"{left} beside {right}", *asked, image_id=index, label=left)
+
+
+class Mirrored(Squares):
+    """Each picture beside its mirror image, with a statement about the two."""
+
+    def _sample(self, index: int) -> Sample:
+        made = super()._sample(index)
+        truth = "true" if index % 3 else "false"
+        return made._replace(question=made.caption, answer=truth, other=made.image[:, ::-1].copy())
 
 
 def words() -> WordPiece:
@@ -107,7 +123,8 @@ def model_of(kind: str) -> Any:
     if kind == "clip":
         text = CLIPTextConfig(vocab_size=514, context_length=24, depth=1, **SIZES)
         return CLIP(CLIPConfig(vision=VISION, text=text, embed_dim=8))
-    return BLIP(blip_config(words(), dropout=0.0))
+    blip = BLIP(blip_config(words(), dropout=0.0))
+    return {"blip": lambda one: one, "vqa": vqa_from, "nlvr2": nlvr2_from}[kind](blip)
 
 
 def make_job(
@@ -133,6 +150,10 @@ def make_job(
     elif kind == "clip":
         step = CLIPStep(ContrastiveSettings(kind="contrastive", **how), SPEC)
         collate = AsCaptioned(letters(), 24)
+    elif kind == "vqa":
+        step, collate = VQAStep(VQASettings(kind="vqa", **how), SPEC), AsQuestions(words())
+    elif kind == "nlvr2":
+        step, collate = NLVR2Step(NLVR2Settings(kind="nlvr2", **how), SPEC), AsStatements(words())
     else:
         terms = ObjectiveSettings(**{"queue_size": 16, "alpha_steps": 3, **how})
         state, step, collate = start_blip(model, terms, settings.seed), BLIPStep(terms, SPEC), Pairs(words())
@@ -142,7 +163,12 @@ def make_job(
         state=state,
         step=step,
         loader=Loader(
-            Squares(), collate, settings.batch_size // size, settings.seed, rank=rank, world_size=size
+            Mirrored() if kind == "nlvr2" else Squares(),
+            collate,
+            settings.batch_size // size,
+            settings.seed,
+            rank=rank,
+            world_size=size,
         ),
         optim=OptimSettings(**(optim or {"lr": 2e-3, "warmup_steps": 2})),
         settings=settings,

@@ -17,7 +17,7 @@ from limner.train.distributed import SharedBatchNorm2d, in_micro_batches, mean_o
 from limner.train.loop import Job, train
 from limner.train.steps import StepResult, start_draws
 
-KINDS = ("resnet", "vit", "masked_patch", "clip", "blip")
+KINDS = ("resnet", "vit", "masked_patch", "clip", "blip", "vqa", "nlvr2")
 HERE = Path(__file__).parent
 
 

@@ -1,20 +1,16 @@
 """Rows a loader can read, by index: those of a table, or a mixture of several sources."""
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 from jaxtyping import Int64
-from PIL import Image
 
-from limner.data import intake, transforms
-from limner.data.augment import recipe
+from limner.data.decoded_rows import Decoded, DecodedRows
 from limner.data.order import Copies, Positions
 from limner.data.table import Table
-from limner.data.watchdog import working_on
-from limner.errors import DataError, LimnerError
+from limner.errors import DataError
 from limner.shapes import ImageSpec
 
 T = TypeVar("T")
@@ -22,7 +18,7 @@ CaptionChoice = Literal["random", "all", "first"]
 
 
 class Sample(NamedTuple):
-    """One picture with one text, and perhaps one question.
+    """One picture with one text, and perhaps one question; or two pictures with a statement.
 
     Args:
         key: the row it came from.
@@ -32,6 +28,8 @@ class Sample(NamedTuple):
         answer: to the question.
         image_id: at least 0; samples of the same picture share it.
         label: class name, when the row has one.
+        answers: all that people gave to the question, repeats included, where the rows bring them.
+        other: u8 pixels of the right picture, where the question is a statement about two.
     """
 
     key: str
@@ -41,6 +39,8 @@ class Sample(NamedTuple):
     answer: str = ""
     image_id: int = 0
     label: str | None = None
+    answers: tuple[str, ...] = ()
+    other: np.ndarray | None = None
 
 
 @runtime_checkable
@@ -150,7 +150,7 @@ def _interleave(weights: Sequence[float], length: int) -> Int64[np.ndarray, " n"
     return pattern
 
 
-class TableRows:
+class TableRows(DecodedRows):
     """Rows of a pairs table. Pictures are decoded once per process, as long as there is room to keep them.
 
     Args:
@@ -185,12 +185,11 @@ class TableRows:
         captions: CaptionChoice = "random",
     ) -> None:
         table = Table.open(path, version)
-        self._path, self._version = table.path, table.version
-        self._spec, self._seed, self._texts_column, self._augment = spec, seed, texts_column, augment
-        self._settled, self._decode_px = augment in _SETTLED, recipe(augment).decode_px(spec)
         optional = [name for name in ("questions", "label") if table.has(name)]
-        self._columns = ["key", "image", *([texts_column] if texts_column else []), *optional]
-        self._positions = _chosen(table, texts_column, where)
+        columns = [*([texts_column] if texts_column else []), *optional]
+        super().__init__(table, spec, seed, columns, augment, cache_bytes if cache_pixels else 0)
+        self._texts_column = texts_column
+        self._positions = chosen(table, texts_column, where)
         self.skipped = table.num_rows - len(self._positions)
         self._captions = captions
         self._copies = None
@@ -198,16 +197,9 @@ class TableRows:
             self._copies = Copies(
                 _text_counts(table, texts_column)[self._positions[np.arange(len(self._positions))]]
             )
-        self._capacity = cache_bytes if cache_pixels else 0
-        self._table: Table | None = None
-        self._cache: dict[int, _Decoded] = {}
-        self._cached_bytes = 0
 
     def __len__(self) -> int:
         return len(self._positions if self._copies is None else self._copies)
-
-    def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_table": None, "_cache": {}, "_cached_bytes": 0}
 
     def samples(self, indices: Sequence[int], epoch: int) -> list[Sample]:
         """One text and at most one question of each row, chosen by (seed, epoch, index).
@@ -215,7 +207,7 @@ class TableRows:
         Raises: DataError that names the row whose picture cannot be used.
         """
         places = self._places(indices)
-        decoded = self._read([place.position for place in places])
+        decoded = self.read([place.position for place in places])
         return [self._sample(row, place, epoch) for row, place in zip(decoded, places, strict=True)]
 
     def lengths(self, indices: Sequence[int], epoch: int) -> Int64[np.ndarray, " n"]:
@@ -224,10 +216,10 @@ class TableRows:
             return np.zeros(len(indices), np.int64)
         places = self._places(indices)
         positions = sorted({place.position for place in places})
-        rows = self._opened().rows(positions, [self._texts_column])
+        rows = self.opened().rows(positions, [self._texts_column])
         texts = {p: _spoken(row[self._texts_column]) for p, row in zip(positions, rows, strict=True)}
         return np.array(
-            [len(self._text(texts[p.position], p, self._rng(p, epoch))) for p in places], np.int64
+            [len(self._text(texts[p.position], p, self.rng(p.sample, epoch))) for p in places], np.int64
         )
 
     def _places(self, indices: Sequence[int]) -> list["_Place"]:
@@ -239,75 +231,22 @@ class TableRows:
         found = zip(asked.tolist(), self._positions[rows].tolist(), numbers.tolist(), strict=True)
         return [_Place(*place) for place in found]
 
-    def _rng(self, place: "_Place", epoch: int) -> np.random.Generator:
-        return np.random.default_rng((self._seed % 2**64, epoch, place.sample))
-
     def _text(self, texts: list[str], place: "_Place", rng: np.random.Generator) -> str:
         if not texts:
             return ""
         return texts[int(rng.integers(len(texts))) if self._captions == "random" else place.text]
 
-    def _sample(self, row: "_Decoded", place: "_Place", epoch: int) -> Sample:
-        rng = self._rng(place, epoch)
+    def _sample(self, row: Decoded, place: "_Place", epoch: int) -> Sample:
+        rng = self.rng(place.sample, epoch)
         question, answer = "", ""
-        caption = self._text(row.texts, place, rng)
-        if row.questions:
-            question, answers = row.questions[rng.integers(len(row.questions))]
+        caption = self._text(
+            _spoken(row.values[self._texts_column]) if self._texts_column else [], place, rng
+        )
+        if asked := answered(row.values.get("questions")):
+            question, answers = asked[rng.integers(len(asked))]
             answer = answers[rng.integers(len(answers))]
-        with self._at(row.key):
-            image = self._augmented(row.image, rng)
-        return Sample(row.key, image, caption, question, answer, place.position, row.label)
-
-    def _augmented(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        if self._augment == "none":
-            return image
-        if self._augment == "jitter":
-            return transforms.augment(image, rng)
-        return recipe(self._augment)(Image.fromarray(image), self._spec, rng)
-
-    def _opened(self) -> Table:
-        self._table = self._table or Table.open(self._path, self._version)
-        return self._table
-
-    def _read(self, positions: Sequence[int]) -> list["_Decoded"]:
-        missing = sorted({p for p in positions if p not in self._cache})
-        fresh = {}
-        if missing:
-            working_on(f"reading {len(missing)} rows of {self._path}")
-            found = self._opened().rows(missing, self._columns)
-            fresh = {p: self._decode(row) for p, row in zip(missing, found, strict=True)}
-        result = [fresh[p] if p in fresh else self._cache[p] for p in positions]
-        for position, row in fresh.items():
-            if self._cached_bytes + row.image.nbytes <= self._capacity:
-                self._cache[position] = row
-                self._cached_bytes += row.image.nbytes
-        return result
-
-    def _decode(self, row: dict[str, Any]) -> "_Decoded":
-        with self._at(row["key"]):
-            image = intake.decode(row["image"], max_side=self._decode_px)
-            pixels = transforms.to_u8(image, self._spec) if self._settled else np.asarray(image)
-        questions = [(q["question"], q["answers"]) for q in row.get("questions") or () if q["answers"]]
-        texts = _spoken(row[self._texts_column]) if self._texts_column else []
-        return _Decoded(row["key"], pixels, texts, questions, row.get("label"))
-
-    @contextmanager
-    def _at(self, key: str) -> Iterator[None]:
-        """Notes the row for the watchdog, and names it in any error."""
-        working_on(f"row {key!r} of {self._path}")
-        try:
-            yield
-        except Exception as error:
-            given = error.given if isinstance(error, LimnerError) else f"{type(error).__name__}: {error}"
-            quoted = "'" + key.replace("'", "''") + "'"
-            raise DataError(
-                f"row {key!r} of {self._path} cannot be used: {given}",
-                wanted="a picture that the intake takes",
-                hint=f'where = "key <> {quoted}" leaves it out; `limner scrub` looks at every row',
-            ) from error
-
-
-_SETTLED: Final = ("none", "jitter")  # augmentations that start from the pixels evaluation sees
+        image = self.augmented(row, rng)
+        return Sample(row.key, image, caption, question, answer, place.position, row.values.get("label"))
 
 
 class _Place(NamedTuple):
@@ -316,15 +255,7 @@ class _Place(NamedTuple):
     text: int
 
 
-class _Decoded(NamedTuple):
-    key: str
-    image: np.ndarray
-    texts: list[str]
-    questions: list[tuple[str, list[str]]]
-    label: str | None
-
-
-def _chosen(table: Table, texts_column: str | None, where: str | None) -> Positions:
+def chosen(table: Table, texts_column: str | None, where: str | None) -> Positions:
     """Rows that the filter holds for and that say something; Lance looks at the columns, not Python."""
     filters = [f"({where})"] if where else []
     if texts_column:
@@ -347,3 +278,8 @@ def _text_counts(table: Table, texts_column: str) -> Int64[np.ndarray, " n"]:
 def _spoken(texts: Sequence[str | None] | None) -> list[str]:
     """The texts that say something."""
     return [text for text in texts or () if text and text.strip()]
+
+
+def answered(questions: Sequence[Mapping[str, Any]] | None) -> list[tuple[str, list[str]]]:
+    """The questions of a row that have an answer, with all of them."""
+    return [(asked["question"], asked["answers"]) for asked in questions or () if asked["answers"]]

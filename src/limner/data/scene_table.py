@@ -16,11 +16,12 @@ from limner.data.emoji import LICENCES, Progress, drawn_columns, split_of
 from limner.data.scene_language import Scenery, captions, nouns_in
 from limner.data.scene_pairs import Pairing
 from limner.data.scenes import Scene, SceneSettings, plan_scene, scene
+from limner.data.statements import STATEMENT
 from limner.data.table import SCHEMA, Table
 from limner.errors import DataError
 
 _OBJECT = pa.struct([("concept", pa.string()), ("colour", pa.string())])
-_STATEMENT = pa.struct([("other_key", pa.string()), ("text", pa.string()), ("truth", pa.bool_())])
+
 _FOREIGN = ("图片", "foto", "sin título", "Bild", "写真", "sans titre", "изображение", "obraz")
 
 
@@ -44,7 +45,7 @@ def scenes_schema(noise: NoiseSettings | None = None) -> pa.Schema:
     Args:
         noise: when given, a column `truth` says of each text whether it is "clean", "swapped" or "junk".
     """
-    extra = [("objects", pa.list_(_OBJECT)), ("ground", pa.string()), ("statements", pa.list_(_STATEMENT))]
+    extra = [("objects", pa.list_(_OBJECT)), ("ground", pa.string()), ("statements", pa.list_(STATEMENT))]
     return pa.schema([*SCHEMA, *extra, *([("truth", pa.list_(pa.string()))] if noise else [])])
 
 

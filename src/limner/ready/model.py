@@ -17,6 +17,7 @@ from limner.checkpoint import Bundle
 from limner.data.intake import Source
 from limner.data.transforms import normalise
 from limner.errors import ConfigError
+from limner.evaluate.vqa_answers import answer_tokens
 from limner.models import architecture_of
 from limner.models.blip import BLIP
 from limner.models.generate import Decoding
@@ -227,7 +228,7 @@ class Ready:
             tokens = towers.picture_tokens(self.bundle.model, seen.pixels)
             for start, batch in batches(questions, self.batch_size):
                 asked = tokens[list(rows[start : start + len(batch)])]
-                found += [Answer(text) for text in replies.answers(self.bundle, asked, batch)]
+                found += map(Answer, answer_tokens(self.bundle, asked, batch, range(len(batch))))
         return found[0] if _is_one(images, question) else found
 
     @overload

@@ -1,7 +1,6 @@
-"""Questions, matches and statements about a batch of pictures whose tokens are at hand."""
+"""Matches and statements about a batch of pictures whose tokens are at hand."""
 
 from collections.abc import Sequence
-from typing import Final
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -9,43 +8,13 @@ from torch import Tensor
 
 from limner.checkpoint import Bundle
 from limner.data.tokenizers import WordPiece
-from limner.evaluate.answering import answer_looked
-from limner.evaluate.pictures import MAX_TOKENS, Look, device_of, texts_by_length
+from limner.evaluate.pictures import MAX_TOKENS, device_of, texts_by_length
 from limner.models.bert import CrossMemory
 from limner.models.blip import BLIP
 from limner.models.blip_nlvr2 import BLIPNLVR2
-from limner.models.blip_vqa import BLIPVQA
-from limner.models.generate import Decoding, generate
 from limner.ready.abilities import has_joint_space
 from limner.ready.results import Match
 from limner.ready.towers import image_vectors, text_vectors
-
-ANSWER: Final = Decoding(method="beam", num_beams=3, max_tokens=9)
-"""As BLIP's released code writes answers: three beams, 10 tokens with the first."""
-
-_QUESTION_TOKENS: Final = 35
-
-
-def answers(bundle: Bundle, tokens: Float[Tensor, "b n d"], questions: Sequence[str]) -> list[str]:
-    """Answer one question a picture.
-
-    Args:
-        bundle: a `BLIPVQA`, whose encoder reads the question; or a BLIP whose decoder goes on from it.
-        tokens: of b pictures.
-        questions: b of them.
-    """
-    model, tokenizer = bundle.model, bundle.tokenizer
-    assert isinstance(tokenizer, WordPiece)
-    if isinstance(model, BLIP):
-        memory = model.decoder_memory(tokens)
-        seen = Look(tokens[:, 0], memory, memory)  # of which the decoder's is read
-        return answer_looked(bundle, seen, questions, range(len(questions)))
-    assert isinstance(model, BLIPVQA)
-    longest = min(_QUESTION_TOKENS, model.config.text.max_positions)
-    ids, mask = _encoded(bundle, questions, longest)
-    memory = model.question_memory(tokens, ids, mask)
-    written = generate(model, memory, ids[:, :1], ANSWER)
-    return [tokenizer.decode(text.ids) for text in written]
 
 
 def matches(

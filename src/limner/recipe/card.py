@@ -7,19 +7,23 @@ from typing import Any, Final
 import limner
 from limner.recipe.schema import Recipe
 from limner.recipe.sources import TableSource
-from limner.recipe.tasks import Task
+from limner.recipe.task import Task
 
 _PIPELINES: Final = {
     "blip": "image-to-text",
     "contrastive": "zero-shot-image-classification",
     "classification": "image-classification",
     "masked_patch": "image-feature-extraction",
+    "vqa": "visual-question-answering",
+    "nlvr2": "visual-question-answering",
 }
 _USES: Final = {
     "blip": 'model.caption("picture.jpg")',
     "contrastive": 'model.classify("picture.jpg", labels=["a dog", "a cat"])',
     "classification": 'model.classify("picture.jpg")',
     "masked_patch": 'model.encode_image("picture.jpg")',
+    "vqa": 'model.answer("picture.jpg", "what is this?")',
+    "nlvr2": 'model.judge("picture.jpg", "picture.jpg", "both pictures show a dog")',
 }
 
 

@@ -1,19 +1,25 @@
 """Held-out measures of a run, by the kind of its objective: what the loop calls while it trains."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from torch import nn
 
 from limner.checkpoint import Bundle
+from limner.data.question_rows import QuestionRows
+from limner.data.statement_rows import StatementRows
 from limner.evaluate.captioning import captioning
 from limner.evaluate.classification import classification
+from limner.evaluate.reasoning import reasoning_quality, verdicts
 from limner.evaluate.retrieval import retrieval
 from limner.evaluate.scenes import scenes_suite
 from limner.evaluate.tables import Pictured, pictured
+from limner.evaluate.vqa import answers_quality
+from limner.evaluate.vqa_answers import replies
 from limner.models.blip import BLIP
 from limner.recipe.schema import EvaluatedTable, EvaluateSettings
-from limner.recipe.tasks import Task
+from limner.recipe.sources import Unit
+from limner.recipe.task import Task
 from limner.train.loop import Evaluator
 
 
@@ -24,8 +30,12 @@ def evaluators(settings: EvaluateSettings, task: Task) -> dict[str, Evaluator]:
         found["scenes"] = lambda model: scenes_suite(
             _bundle(task, model), settings.scenes, settings.start, settings.count, settings.suite
         ).items()
+    kinds: dict[Unit, Callable[[EvaluatedTable, Task], Evaluator]] = {
+        "questions": _Answered,
+        "statements": _Judged,
+    }
     for table in settings.tables:
-        found[table.name or Path(table.path).stem] = _Measured(table, task)
+        found[table.name or Path(table.path).stem] = kinds.get(task.unit, _Measured)(table, task)
     return found
 
 
@@ -66,6 +76,41 @@ class _Measured:
                 needed=lambda texts, label: label in classes if classes else bool(texts),
             )
         return self.rows
+
+
+class _Answered:
+    """Answers the questions of one table; see `_Measured`."""
+
+    def __init__(self, table: EvaluatedTable, task: Task) -> None:
+        self.table, self.task = table, task
+        self.rows: QuestionRows | None = None
+
+    def __call__(self, model: nn.Module) -> Iterable[tuple[str, float]]:
+        """Ask the model: VQA accuracy where each question has ten answers, else exact."""
+        table = self.table
+        self.rows = self.rows or QuestionRows(
+            table.path, self.task.spec, 0, version=table.version, where=table.where or None
+        )
+        found = replies(_bundle(self.task, model), self.rows, table.count)
+        yield from answers_quality(
+            [reply.said for reply in found], [reply.accepted for reply in found]
+        ).items()
+
+
+class _Judged:
+    """Judges the statements of one table; see `_Measured`."""
+
+    def __init__(self, table: EvaluatedTable, task: Task) -> None:
+        self.table, self.task = table, task
+        self.rows: StatementRows | None = None
+
+    def __call__(self, model: nn.Module) -> Iterable[tuple[str, float]]:
+        """Let the model judge them."""
+        table = self.table
+        self.rows = self.rows or StatementRows(
+            table.path, self.task.spec, 0, version=table.version, where=table.where or None
+        )
+        yield from reasoning_quality(verdicts(_bundle(self.task, model), self.rows, table.count)).items()
 
 
 def _bundle(task: Task, model: nn.Module) -> Bundle:

@@ -22,7 +22,8 @@ from limner.recipe.card import card_of
 from limner.recipe.measures import evaluators
 from limner.recipe.schema import Recipe, read
 from limner.recipe.sources import Source, TableSource
-from limner.recipe.tasks import Task, task_of
+from limner.recipe.task import Task
+from limner.recipe.tasks import task_of
 from limner.record import Recorder
 from limner.train.loop import Job, train
 from limner.train.precision import fast_precision, slow_precision
@@ -199,7 +200,7 @@ def compose(recipe: Recipe, report: Report = silent) -> Composed:
     task = task_of(recipe, report)
     settings, machine = recipe.train, recipe.machine
     parts = [
-        (source.rows(task.spec, settings.seed, task.texted), source.weight) for source in recipe.data.sources
+        (source.rows(task.spec, settings.seed, task.unit), source.weight) for source in recipe.data.sources
     ]
     samples = sum(len(rows) for rows, _ in parts)
     device = _device(machine.device)

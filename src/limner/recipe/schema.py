@@ -16,7 +16,9 @@ from limner.train.steps import (
     ClassificationSettings,
     ContrastiveSettings,
     MaskedPatchSettings,
+    NLVR2Settings,
     ObjectiveSettings,
+    VQASettings,
 )
 
 
@@ -136,7 +138,9 @@ Objective = Annotated[
     Annotated[ObjectiveSettings, Tag("blip")]
     | Annotated[ClassificationSettings, Tag("classification")]
     | Annotated[ContrastiveSettings, Tag("contrastive")]
-    | Annotated[MaskedPatchSettings, Tag("masked_patch")],
+    | Annotated[MaskedPatchSettings, Tag("masked_patch")]
+    | Annotated[VQASettings, Tag("vqa")]
+    | Annotated[NLVR2Settings, Tag("nlvr2")],
     Discriminator(_kind),
 ]
 """[objective]: what is learnt; `kind` tells which, "blip" where nothing is said."""
@@ -172,9 +176,7 @@ class Recipe(Config):
             queue = objective.queue_size
             if objective.teacher == "momentum" and queue % batch:
                 raise ValueError(f"objective.queue_size {queue} is no multiple of train.batch_size {batch}")
-        if self.train.micro_batch and not isinstance(
-            objective, (ClassificationSettings, MaskedPatchSettings)
-        ):
+        if self.train.micro_batch and isinstance(objective, (ObjectiveSettings, ContrastiveSettings)):
             knob = "objective.part" if isinstance(objective, ContrastiveSettings) else "train.batch_size"
             raise ValueError(
                 f"train.micro_batch: a {objective.kind} loss needs every pair of a batch; set {knob} instead"

@@ -10,11 +10,18 @@ from pydantic import Field
 from limner.config import Config
 from limner.data.emoji import base_emoji, name_of
 from limner.data.emoji_rows import EmojiRows
+from limner.data.question_rows import QuestionRows
 from limner.data.rows import CaptionChoice, Rows, TableRows
 from limner.data.scene_language import captions, questions
 from limner.data.scenes import SceneRows, SceneSettings, plan_scene
+from limner.data.statement_rows import StatementRows
+from limner.data.statements import COLUMN as STATEMENTS
 from limner.data.table import Table
+from limner.errors import ConfigError
 from limner.shapes import ImageSpec
+
+Unit = Literal["texts", "pictures", "questions", "statements"]
+"""What a sample is: a picture with a text, a picture, a question about one, a statement about two."""
 
 
 class ScenesSource(Config):
@@ -34,8 +41,10 @@ class ScenesSource(Config):
     count: int = Field(ge=1)
     weight: float = Field(default=1.0, gt=0)
 
-    def rows(self, spec: ImageSpec, seed: int, texted: bool = True) -> Rows:
-        """What a loader reads."""
+    def rows(self, spec: ImageSpec, seed: int, unit: Unit = "texts") -> Rows:
+        """What a loader reads; of a scene's questions, one."""
+        if unit == "statements":
+            raise _no_statements(self.kind)
         return SceneRows(self.scenes, self.start, self.count, spec)
 
     def texts(self) -> Iterator[str]:
@@ -73,14 +82,17 @@ class TableSource(Config):
     captions: CaptionChoice = "random"
     weight: float = Field(default=1.0, gt=0)
 
-    def rows(self, spec: ImageSpec, seed: int, texted: bool = True) -> Rows:
-        """What a loader reads; rows without a text too when not `texted`."""
+    def rows(self, spec: ImageSpec, seed: int, unit: Unit = "texts") -> Rows:
+        """What a loader reads; rows without a text only where a sample needs none."""
         augment = ("jitter" if self.augment else "none") if isinstance(self.augment, bool) else self.augment
+        if unit in ("questions", "statements"):
+            kind = QuestionRows if unit == "questions" else StatementRows
+            return kind(self.path, spec, seed, augment, self.version, self.where or None)
         return TableRows(
             self.path,
             spec,
             seed,
-            self.texts_column if texted else None,
+            self.texts_column if unit == "texts" else None,
             augment=augment,
             version=self.version,
             where=self.where or None,
@@ -88,13 +100,14 @@ class TableSource(Config):
         )
 
     def texts(self) -> Iterator[str]:
-        """Captions, questions and answers, row by row."""
+        """Captions, questions and answers, statements, row by row."""
         table = Table.open(self.path, self.version)
-        columns = [self.texts_column, *(["questions"] if table.has("questions") else [])]
+        columns = [self.texts_column, *(name for name in ("questions", STATEMENTS) if table.has(name))]
         for row in chain.from_iterable(table.batches(columns)):
             yield from (text for text in row[self.texts_column] or () if text)
             for asked in row.get("questions") or ():
                 yield from (asked["question"], *asked["answers"])
+            yield from (one["text"] for one in row.get(STATEMENTS) or ())
 
 
 class EmojiSource(Config):
@@ -108,8 +121,10 @@ class EmojiSource(Config):
     kind: Literal["emoji"]
     weight: float = Field(default=1.0, gt=0)
 
-    def rows(self, spec: ImageSpec, seed: int, texted: bool = True) -> Rows:
+    def rows(self, spec: ImageSpec, seed: int, unit: Unit = "texts") -> Rows:
         """What a loader reads."""
+        if unit == "statements":
+            raise _no_statements(self.kind)
         return EmojiRows(spec, seed)
 
     def texts(self) -> Iterator[str]:
@@ -118,3 +133,11 @@ class EmojiSource(Config):
 
 
 Source = Annotated[ScenesSource | EmojiSource | TableSource, Field(discriminator="kind")]
+
+
+def _no_statements(kind: str) -> ConfigError:
+    return ConfigError(
+        f"a source of kind {kind!r} for statements about two pictures",
+        wanted='kind = "table"',
+        hint="limner.data.scene_table.build_scenes_table makes one of scenes, statements included",
+    )

@@ -3,31 +3,26 @@
 A function a kind; `TASKS` has them by the name that `objective.kind` gives.
 """
 
-from collections.abc import Callable, Mapping
-from itertools import chain, islice
-from typing import Any, NamedTuple
+from collections.abc import Callable
 
-import torch
 from torch import nn
 
 from limner.checkpoint import Bundle
-from limner.checkpoint.bundle import AnyTokenizer
-from limner.config import Config, build
-from limner.convert.opening import open_bundle, resized
-from limner.convert.preprocessing import at_size
+from limner.config import Config
+from limner.convert.opening import open_bundle
 from limner.data.batches import AsCaptioned, AsLabelled, AsPictures
 from limner.data.bpe import CLIPTokenizer
 from limner.data.loader import Pairs
-from limner.data.tokenizers import WordPiece
 from limner.errors import ConfigError
-from limner.models import entry, resnet, vit
+from limner.models import resnet, vit
 from limner.models.blip import BLIP
 from limner.models.clip import CLIP
 from limner.models.masked_patch import MaskedPatch
 from limner.models.resnet import ResNet
 from limner.models.vit import ViT
+from limner.recipe.reading_tasks import nlvr2, vqa
 from limner.recipe.schema import Recipe
-from limner.shapes import ImageSpec
+from limner.recipe.task import Task, grown, made, text_sizes
 from limner.train.steps import (
     BLIPStep,
     ClassificationSettings,
@@ -36,45 +31,13 @@ from limner.train.steps import (
     ContrastiveSettings,
     MaskedPatchSettings,
     MaskedPatchStep,
+    NLVR2Settings,
     ObjectiveSettings,
-    Step,
-    TaskState,
+    VQASettings,
     start_blip,
     start_draws,
 )
 from limner.train.watch import Report
-
-
-class Task(NamedTuple):
-    """What a recipe's objective trains.
-
-    Args:
-        name: key of `MODELS`.
-        config: sizes of the model.
-        spec: its preprocessing.
-        model: freshly built, or opened.
-        tokenizer: of its texts, where it reads any.
-        labels: class names in the order of the logits, where it has any.
-        collate: samples to a batch.
-        step: the task, as the loop calls it.
-        start: makes the state before the first step, once the model is on its device.
-        texted: whether rows without a text are of no use.
-        purpose: what the trained model is for, as bundles say it.
-        hint: what to type when it is trained, with RUN for its folder.
-    """
-
-    name: str
-    config: Config
-    spec: ImageSpec
-    model: nn.Module
-    tokenizer: AnyTokenizer | None
-    labels: tuple[str, ...]
-    collate: Callable[..., Any]
-    step: Step
-    start: Callable[[nn.Module, int], TaskState]
-    texted: bool
-    purpose: str
-    hint: str
 
 
 def task_of(recipe: Recipe, report: Report) -> Task:
@@ -95,20 +58,17 @@ def _blip(recipe: Recipe, start: Bundle | None, report: Report) -> Task:
     if start is not None:
         _, tokenizer = start.blip()
     else:
-        report("growing the vocabulary from the sources' texts")
-        each = (islice(source.texts(), recipe.tokenizer.texts) for source in recipe.data.sources)
-        tokenizer = WordPiece.from_texts(chain.from_iterable(each), recipe.tokenizer.vocab_size)
-    ids = {f"{token}_id": getattr(tokenizer, f"{token}_id") for token in ("pad", "cls", "sep", "dec", "enc")}
-    made = _made(recipe, start, {"text": {"vocab_size": tokenizer.vocab_size}, **ids}, BLIP)
-    _require_heads(made.model, settings)
+        tokenizer = grown(recipe, report)
+    found = made(recipe, start, text_sizes(tokenizer), BLIP)
+    _require_heads(found.model, settings)
     return Task(
-        *made,
+        *found,
         tokenizer=tokenizer,
         labels=(),
         collate=Pairs(tokenizer, recipe.data.max_tokens),
-        step=BLIPStep(settings, made.spec),
+        step=BLIPStep(settings, found.spec),
         start=lambda model, seed: start_blip(model, settings, seed),  # type: ignore[arg-type]
-        texted=True,
+        unit="texts",
         purpose="",
         hint="limner caption PATH --model RUN",
     )
@@ -137,21 +97,21 @@ def _require_heads(model: nn.Module, settings: ObjectiveSettings) -> None:
 def _classification(recipe: Recipe, start: Bundle | None, report: Report) -> Task:
     settings, labels = recipe.objective, recipe.data.labels
     assert isinstance(settings, ClassificationSettings)
-    made = _made(recipe, start, {"num_classes": len(labels)}, ResNet, ViT)
+    found = made(recipe, start, {"num_classes": len(labels)}, ResNet, ViT)
     if start is not None and start.labels != labels:
         report(f"a new head for {len(labels)} classes")
-        assert isinstance(made.model, (ResNet, ViT))
-        swap: Callable[..., nn.Module] = vit.new_head if isinstance(made.model, ViT) else resnet.new_head
-        model = swap(made.model, len(labels))
-        made = made._replace(model=model, config=model.config)  # type: ignore[arg-type]
+        assert isinstance(found.model, (ResNet, ViT))
+        swap: Callable[..., nn.Module] = vit.new_head if isinstance(found.model, ViT) else resnet.new_head
+        model = swap(found.model, len(labels))
+        found = found._replace(model=model, config=model.config)  # type: ignore[arg-type]
     return Task(
-        *made,
+        *found,
         tokenizer=None,
         labels=labels,
         collate=AsLabelled(labels),
-        step=ClassificationStep(settings, made.spec, len(labels)),
+        step=ClassificationStep(settings, found.spec, len(labels)),
         start=start_draws,
-        texted=False,
+        unit="pictures",
         purpose="classification",
         hint="python -c \"import limner; print(limner.load('RUN').classify('PICTURE'))\"",
     )
@@ -168,15 +128,15 @@ def _contrastive(recipe: Recipe, start: Bundle | None, report: Report) -> Task:
             context_length=context, vocab_size=min(recipe.tokenizer.vocab_size, 49_408)
         )
     sizes = {"vocab_size": tokenizer.vocab_size, "context_length": context}
-    made = _made(recipe, start, {"text": sizes}, CLIP)
+    found = made(recipe, start, {"text": sizes}, CLIP)
     return Task(
-        *made,
+        *found,
         tokenizer=tokenizer,
         labels=(),
         collate=AsCaptioned(tokenizer, context),
-        step=CLIPStep(settings, made.spec),
+        step=CLIPStep(settings, found.spec),
         start=start_draws,
-        texted=True,
+        unit="texts",
         purpose="contrastive",
         hint="python -c \"import limner; print(limner.load('RUN').classify('PICTURE', labels=['a dog']))\"",
     )
@@ -185,15 +145,15 @@ def _contrastive(recipe: Recipe, start: Bundle | None, report: Report) -> Task:
 def _masked_patch(recipe: Recipe, start: Bundle | None, report: Report) -> Task:
     settings = recipe.objective
     assert isinstance(settings, MaskedPatchSettings)
-    made = _made(recipe, start, {}, MaskedPatch)
+    found = made(recipe, start, {}, MaskedPatch)
     return Task(
-        *made,
+        *found,
         tokenizer=None,
         labels=(),
         collate=AsPictures(),
-        step=MaskedPatchStep(settings, made.spec),
+        step=MaskedPatchStep(settings, found.spec),
         start=start_draws,
-        texted=False,
+        unit="pictures",
         purpose="masked_patch",
         hint="limner inspect RUN",
     )
@@ -204,70 +164,6 @@ TASKS: dict[type[Config], Callable[[Recipe, Bundle | None, Report], Task]] = {
     ClassificationSettings: _classification,
     ContrastiveSettings: _contrastive,
     MaskedPatchSettings: _masked_patch,
+    VQASettings: vqa,
+    NLVR2Settings: nlvr2,
 }
-
-
-# ---- models
-
-
-class Made(NamedTuple):
-    """A model to train, the first fields of a `Task`."""
-
-    name: str
-    config: Config
-    spec: ImageSpec
-    model: nn.Module
-
-
-def _made(recipe: Recipe, start: Bundle | None, known: Mapping[str, Any], *kinds: type[nn.Module]) -> Made:
-    """Open the model to go on from, or build one.
-
-    Args:
-        recipe: its `[model]`.
-        start: the model to go on from.
-        known: sizes that data and vocabulary give.
-        kinds: what the objective can train.
-    """
-    settings = recipe.model
-    if start is not None:
-        if settings.image_size and settings.image_size != start.image_spec.size:
-            start = resized(start, settings.image_size)
-        _require(settings.start, start.model, recipe, *kinds)
-        config: Config = start.model.config  # type: ignore[assignment]
-        return Made(start.name, config, start.image_spec, start.model)
-    found = entry(settings.name)
-    with torch.device("meta"):
-        _require(settings.name, found.build(found.config), recipe, *kinds)
-    values = _merged(found.config.model_dump(), settings.settings)
-    size = settings.image_size or _image_size(values) or found.image_spec.size
-    if settings.image_size and _image_size(values):
-        place = values.get("vision", values)
-        place["image_size"] = size
-    config = build(_merged(values, known), type(found.config), "model.settings")
-    spec = found.image_spec if size == found.image_spec.size else at_size(found.image_spec, size)
-    return Made(settings.name, config, spec, found.build(config))
-
-
-def _image_size(values: Mapping[str, Any]) -> int:
-    """Side of the input that a config speaks of, or 0."""
-    return int(values.get("image_size") or values.get("vision", {}).get("image_size") or 0)
-
-
-def _require(name: str, model: nn.Module, recipe: Recipe, *kinds: type[nn.Module]) -> None:
-    if isinstance(model, kinds):
-        return
-    names = {BLIP: "limner_tiny", CLIP: "clip_vit_b32", ResNet: "resnet50", ViT: "vit_s16"}
-    raise ConfigError(
-        f"model {name!r} is a {type(model).__name__}, and objective.kind is {recipe.objective.kind!r}",
-        wanted=" or ".join(f"a {kind.__name__}" for kind in kinds),
-        hint=f'--set model.name="{names.get(kinds[0], "masked_patch_b16")}"',
-    )
-
-
-def _merged(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """`values` with `changes` laid over them, section by section."""
-    result = dict(values)
-    for key, change in changes.items():
-        section = isinstance(change, Mapping) and isinstance(result.get(key), dict)
-        result[key] = _merged(result[key], change) if section else change
-    return result

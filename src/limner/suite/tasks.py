@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 from limner.checkpoint import Bundle
 from limner.config import Config
 from limner.evaluate.pictures import Progress
+from limner.suite import reasoning, vqa
 from limner.suite.outcome import Outcome
 from limner.suite.selection import Selection
 
@@ -25,5 +26,10 @@ class Entry(NamedTuple):
     run: Callable[[Bundle, Selection, Any, Progress | None], Outcome]
 
 
-TASKS: dict[str, Entry] = {}
+TASKS: dict[str, Entry] = {
+    "vqa": Entry("answers to questions about pictures", vqa.VQASettings, vqa.measure),
+    "reasoning": Entry(
+        "statements about two pictures, true or false", reasoning.ReasoningSettings, reasoning.measure
+    ),
+}
 """Name → task, in the order of the docs."""

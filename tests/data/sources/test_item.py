@@ -41,3 +41,12 @@ def test_numbers_that_are_none_and_answers_that_are_no_list():
         "boxes": ((0.0, 0.0, 1.0, 1.0, ""),),
         "questions": (("what?", ()), ("what?", ()), ("what?", ()), ("what?", ("a",))),
     }
+
+
+def test_questions_may_stand_beside_their_answers():
+    asked = {"questions": ["what?", "how many?"], "answers": ["a dog", ["2", "two"]]}
+    assert fields_of(asked)["questions"] == (("what?", ("a dog",)), ("how many?", ("2", "two")))
+    assert "questions" not in fields_of({"questions": ["what?"], "answers": ["a", "b"]})
+    assert "questions" not in fields_of({"questions": [3], "answers": ["a"]})
+    listed = {"vqa": [{"question": "what?", "answer": "x", "answers": ["a", "b"]}]}
+    assert fields_of(listed)["questions"] == (("what?", ("a", "b")),)

@@ -25,7 +25,7 @@ LABEL_COLUMNS: Final = ("label", "class", "class_name", "label_name", "category"
 SPLIT_COLUMNS: Final = ("split", "subset", "partition")
 LICENCE_COLUMNS: Final = ("licence", "license")
 ANSWER_COLUMNS: Final = ("answer", "answers")
-OWN_COLUMNS: Final = ("texts", "source", "questions", "boxes")
+OWN_COLUMNS: Final = ("texts", "source", "questions", "answers", "vqa", "boxes")
 
 
 @dataclass(frozen=True)

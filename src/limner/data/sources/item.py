@@ -108,7 +108,8 @@ def fields_of(row: dict[str, Any]) -> dict[str, Any]:
 
     A sidecar, a `metadata.jsonl` line, a JSON in a tar or a Parquet row written by `limner export` brings
     `key, texts, label, split, source, licence, questions, boxes` under these names; what is missing, an
-    empty string or of another type is left out.
+    empty string or of another type is left out. Questions may also be called `vqa`, or be plain strings with
+    as many `answers` beside them.
     """
     found: dict[str, Any] = {}
     for name in ("key", "label", "split", "source", "licence"):
@@ -116,7 +117,8 @@ def fields_of(row: dict[str, Any]) -> dict[str, Any]:
             found[name] = row[name]
     if isinstance(row.get("texts"), (list, tuple)):
         found["texts"] = tuple(row["texts"])
-    questions = [q for q in _objects(row.get("questions")) if isinstance(q.get("question"), str)]
+    asked = _side_by_side(row) or _objects(row.get("questions") or row.get("vqa"))
+    questions = [q for q in asked if isinstance(q.get("question"), str)]
     if questions:
         found["questions"] = tuple((q["question"], _answers(q.get("answers"))) for q in questions)
     boxes = [box for box in _objects(row.get("boxes")) if _is_box(box)]
@@ -125,6 +127,19 @@ def fields_of(row: dict[str, Any]) -> dict[str, Any]:
             (*(float(box[side]) for side in _SIDES), _label(box.get("label"))) for box in boxes
         )
     return found
+
+
+def _side_by_side(row: dict[str, Any]) -> list[dict[str, Any]]:
+    """Questions in one list and answers in another, as objects."""
+    questions, answers = row.get("questions"), row.get("answers")
+    if not isinstance(questions, (list, tuple)) or not isinstance(answers, (list, tuple)):
+        return []
+    if len(questions) != len(answers) or not all(isinstance(one, str) for one in questions):
+        return []
+    return [
+        {"question": question, "answers": [answer] if isinstance(answer, str) else answer}
+        for question, answer in zip(questions, answers, strict=True)
+    ]
 
 
 _SIDES = ("x0", "y0", "x1", "y1")

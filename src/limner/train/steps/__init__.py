@@ -4,7 +4,9 @@ from limner.train.steps.blip import BLIPStep, ObjectiveSettings, start_blip
 from limner.train.steps.classification import ClassificationSettings, ClassificationStep
 from limner.train.steps.clip import CLIPStep, ContrastiveSettings
 from limner.train.steps.masked_patch import MaskedPatchSettings, MaskedPatchStep
+from limner.train.steps.nlvr2 import NLVR2Settings, NLVR2Step
 from limner.train.steps.task import Draws, Step, StepResult, TaskState, start_draws
+from limner.train.steps.vqa import VQASettings, VQAStep
 
 __all__ = [
     "BLIPStep",
@@ -15,10 +17,14 @@ __all__ = [
     "Draws",
     "MaskedPatchSettings",
     "MaskedPatchStep",
+    "NLVR2Settings",
+    "NLVR2Step",
     "ObjectiveSettings",
     "Step",
     "StepResult",
     "TaskState",
+    "VQASettings",
+    "VQAStep",
     "start_blip",
     "start_draws",
 ]

@@ -17,7 +17,7 @@ from limner.convert.opening import open_bundle, resized
 from limner.convert.preprocessing import at_size
 from limner.data.batches import AsCaptioned, AsLabelled, AsPictures
 from limner.data.bpe import CLIPTokenizer
-from limner.data.loader import Pairs
+from limner.data.loader import Pairs, given_tokens
 from limner.data.tokenizers import WordPiece
 from limner.errors import ConfigError
 from limner.models import entry, resnet, vit
@@ -27,6 +27,7 @@ from limner.models.masked_patch import MaskedPatch
 from limner.models.resnet import ResNet
 from limner.models.vit import ViT
 from limner.recipe.schema import Recipe
+from limner.recipe.starts import fill_texts, start_vision, text_start
 from limner.shapes import ImageSpec
 from limner.train.steps import (
     BLIPStep,
@@ -61,6 +62,7 @@ class Task(NamedTuple):
         texted: whether rows without a text are of no use.
         purpose: what the trained model is for, as bundles say it.
         hint: what to type when it is trained, with RUN for its folder.
+        prompt: words that its captions go on from.
     """
 
     name: str
@@ -75,6 +77,7 @@ class Task(NamedTuple):
     texted: bool
     purpose: str
     hint: str
+    prompt: str = ""
 
 
 def task_of(recipe: Recipe, report: Report) -> Task:
@@ -83,7 +86,10 @@ def task_of(recipe: Recipe, report: Report) -> Task:
     Raises: ConfigError when model and objective do not go together.
     """
     start = open_bundle(recipe.model.start) if recipe.model.start else None
-    return TASKS[type(recipe.objective)](recipe, start, report)
+    task = TASKS[type(recipe.objective)](recipe, start, report)
+    if recipe.model.vision_start:
+        start_vision(task.model, recipe.model.vision_start, report)
+    return task
 
 
 # ---- the kinds
@@ -92,25 +98,32 @@ def task_of(recipe: Recipe, report: Report) -> Task:
 def _blip(recipe: Recipe, start: Bundle | None, report: Report) -> Task:
     settings = recipe.objective
     assert isinstance(settings, ObjectiveSettings)
+    text = text_start(recipe.model) if recipe.model.text_start else None
     if start is not None:
         _, tokenizer = start.blip()
+    elif text is not None:
+        tokenizer = text.tokenizer
     else:
         report("growing the vocabulary from the sources' texts")
         each = (islice(source.texts(), recipe.tokenizer.texts) for source in recipe.data.sources)
         tokenizer = WordPiece.from_texts(chain.from_iterable(each), recipe.tokenizer.vocab_size)
     ids = {f"{token}_id": getattr(tokenizer, f"{token}_id") for token in ("pad", "cls", "sep", "dec", "enc")}
-    made = _made(recipe, start, {"text": {"vocab_size": tokenizer.vocab_size}, **ids}, BLIP)
+    sizes = {"vocab_size": tokenizer.vocab_size} if text is None else text.sizes
+    made = _made(recipe, start, {"text": sizes, **ids}, BLIP)
     _require_heads(made.model, settings)
+    if text is not None:
+        fill_texts(made.model, text, recipe.model.text_start, report)
     return Task(
         *made,
         tokenizer=tokenizer,
         labels=(),
-        collate=Pairs(tokenizer, recipe.data.max_tokens),
-        step=BLIPStep(settings, made.spec),
+        collate=Pairs(tokenizer, recipe.data.max_tokens, settings.prompt),
+        step=BLIPStep(settings, made.spec, given_tokens(tokenizer, settings.prompt)),
         start=lambda model, seed: start_blip(model, settings, seed),  # type: ignore[arg-type]
         texted=True,
         purpose="",
         hint="limner caption PATH --model RUN",
+        prompt=settings.prompt,
     )
 
 

@@ -1,5 +1,7 @@
 """Recipes of augmentation against torchvision, their own papers' numbers and plain loops."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -10,7 +12,7 @@ from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2 import functional as tv
 
 from limner.data import transforms
-from limner.data.augment import MIXUP, RECIPES, drawn_box, lit, recipe, square_of
+from limner.data.augment import MIXUP, RECIPES, drawn_box, erased, lit, recipe, square_of
 from limner.errors import ConfigError
 from limner.shapes import ImageSpec
 
@@ -158,3 +160,30 @@ def test_no_recipe_asks_for_a_picture_smaller_than_its_crop():
 def test_a_wrong_name_gets_the_nearest():
     with pytest.raises(ConfigError, match="blip_pretrain"):
         recipe("blip_pretain")
+
+
+def test_erasing_is_noise_of_the_normalised_scale_in_a_rectangle():
+    spec = ImageSpec(size=64, mean=(0.5, 0.4, 0.6), std=(0.1, 0.2, 0.1))
+    white = np.full((64, 64, 3), 255, np.uint8)
+    shares, levels = [], []
+    for seed in range(200):
+        out = erased(white, spec, np.random.default_rng(seed))
+        changed = (out != white).any(axis=2)
+        rows, columns = np.flatnonzero(changed.any(axis=1)), np.flatnonzero(changed.any(axis=0))
+        inside = out[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+        shares.append(inside.shape[0] * inside.shape[1] / 64**2)
+        levels.append(inside.reshape(-1, 3))
+    assert min(shares) > 0.015
+    assert max(shares) < 0.35
+    found = np.concatenate(levels) / 255
+    np.testing.assert_allclose(found.mean(axis=0), spec.mean, atol=0.01)
+    np.testing.assert_allclose(found.std(axis=0), spec.std, atol=0.01)
+    assert (white == 255).all()
+
+
+def test_deit_erases_a_quarter(monkeypatch):
+    monkeypatch.setattr("limner.data.augment.erased", lambda pixels, spec, rng: pixels * 0)
+    grey = Image.new("RGB", (32, 32), (90, 90, 90))
+    never = replace(RECIPES["deit"], policy=None)
+    black = [not never(grey, ImageSpec(size=16), np.random.default_rng(seed)).any() for seed in range(400)]
+    assert np.mean(black) == pytest.approx(0.25, abs=0.06)

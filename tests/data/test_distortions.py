@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from limner.data.distortions import AUGREG, BLIP, GREY, rand_augment
+from limner.data.distortions import AUGREG, BLIP, DEIT, GREY, rand_augment
 
 GOLDEN = np.load(Path(__file__).with_name("blip_randaugment.npz"))
 PICTURE = Image.fromarray(GOLDEN["image"])
@@ -128,3 +128,57 @@ def test_chance_is_the_generators_alone():
     assert (draws[0] != draws[2]).any()
     kept = [rand_augment(PICTURE, BLIP, Fixed(0.6), 2, 5.0) is PICTURE for _ in range(5)]
     assert all(kept)  # each drawn operation is applied with a chance of one half
+
+
+TIMM = {
+    "autocontrast": "AutoContrast",
+    "equalize": "Equalize",
+    "invert": "Invert",
+    "posterize": "PosterizeIncreasing",
+    "solarize": "SolarizeIncreasing",
+    "solarize_add": "SolarizeAdd",
+    "colour": "ColorIncreasing",
+    "contrast": "ContrastIncreasing",
+    "brightness": "BrightnessIncreasing",
+    "sharpness": "SharpnessIncreasing",
+    "rotate": "Rotate",
+    "shear_x": "ShearX",
+    "shear_y": "ShearY",
+    "translate_x": "TranslateXRel",
+    "translate_y": "TranslateYRel",
+}
+
+
+@pytest.mark.peer
+@pytest.mark.parametrize("level", [0.0, 4.5, 9.0, 9.9])
+@pytest.mark.parametrize("name", DEIT.operations)
+def test_deit_operations_are_timms(monkeypatch, name, level):
+    timm = pytest.importorskip("timm.data.auto_augment")
+    to_args, moves = timm.LEVEL_TO_ARG[TIMM[name]], name.startswith(("rotate", "shear", "translate"))
+    picture = PICTURE.resize((3, 3)).resize((96, 96), Image.Resampling.BICUBIC) if moves else PICTURE
+    theirs = []
+    for value in (0.1, 0.9):  # one way, the other way
+        monkeypatch.setattr(timm.random, "random", lambda value=value: value)
+        args = to_args(level, {"translate_pct": 0.45}) if to_args else ()
+        how = {"resample": Image.Resampling.BILINEAR, "fillcolor": GREY}
+        theirs.append(np.asarray(timm.NAME_TO_OP[TIMM[name]](picture, *args, **how)).astype(int))
+    for value, first in ((0.1, 0), (0.9, 1)):
+        ours = np.asarray(DEIT.operations[name](picture, level, Fixed(value))).astype(int)
+        ways = theirs if name.startswith(("rotate", "shear")) else [theirs[first]]  # which way is a coin's
+        apart = min((np.abs(ours - way) for way in ways), key=np.mean)
+        assert (np.quantile(apart, 0.9) if moves else apart.max()) <= 4 * moves, name  # half a pixel, edges
+
+
+def test_a_magnitude_may_spread_and_stays_in_bounds(monkeypatch):
+    drawn = []
+    monkeypatch.setitem(DEIT.operations, "invert", lambda image, level, rng: drawn.append(level) or image)
+    one = DEIT._replace(operations={"invert": DEIT.operations["invert"]}, probability=1.0)
+    rng = np.random.default_rng(0)
+    for _ in range(500):
+        rand_augment(PICTURE, one, rng, 2, 9.0, 0.5)
+    assert np.mean(drawn) == pytest.approx(9.0, abs=0.05)
+    assert np.std(drawn) == pytest.approx(0.5, abs=0.05)
+    assert max(drawn) <= 10
+    drawn.clear()
+    rand_augment(PICTURE, one, rng, 2, 9.0)
+    assert drawn == [9.0, 9.0]

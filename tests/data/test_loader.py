@@ -18,7 +18,7 @@ import pytest
 import torch
 from PIL import Image
 
-from limner.data.loader import Batch, Loader, LoaderState, Pairs, Sample, TableRows, collate
+from limner.data.loader import Batch, Loader, LoaderState, Pairs, Sample, TableRows, collate, given_tokens
 from limner.data.table import SCHEMA, Table
 from limner.data.tokenizers import WordPiece
 from limner.errors import DataError
@@ -367,3 +367,14 @@ def test_ctrl_c_ends_main_process_and_workers(tokenizer: WordPiece, table_path: 
     assert ended.returncode != 0
     assert ended.stderr.count("KeyboardInterrupt") == 1
     assert "terminate called" not in ended.stderr
+
+
+def test_a_prompt_stands_before_every_caption():
+    samples = Numbers(3).samples([0, 2], 0)
+    tokenizer = WordPiece.from_texts(["a picture of", *(sample.caption for sample in samples)], 200)
+    plain, prompted = (Pairs(tokenizer, 16, prompt)(samples) for prompt in ("", "a picture of "))
+    given = given_tokens(tokenizer, "a picture of ")
+    assert given_tokens(tokenizer) == 1
+    for row, whole in zip(plain.caption_ids.tolist(), prompted.caption_ids.tolist(), strict=True):
+        assert whole[:given] == tokenizer.encode("a picture of", 64)[:-1]
+        assert [i for i in whole[given:] if i] == [i for i in row[1:] if i]

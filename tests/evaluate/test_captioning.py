@@ -44,3 +44,17 @@ def test_captioning_scores_what_it_generates(bundle: Bundle, images) -> None:
     own = [[text] for text in captions(bundle, images, decoding)]
     measured = captioning(bundle, images, own, {"own": lambda i, text: text == own[i][0]}, decoding)
     assert measured["own"] == 1.0
+
+
+@torch.inference_mode()
+def test_captions_go_on_from_a_prompt(bundle: Bundle, images) -> None:
+    start = bundle.tokenizer.encode("two red")[:-1]
+    wanted = []
+    for image in images:
+        memory, ids = look(bundle, [image]).decoder, list(start)
+        while len(ids) < len(start) + 4 and ids[-1] != bundle.tokenizer.sep_id:
+            ids.append(int(bundle.model.decode(memory, torch.tensor([ids]))[0, -1].argmax()))
+        wanted.append(bundle.tokenizer.decode(ids[len(start) :]))
+    found = captions(bundle, images, Decoding(method="greedy", max_tokens=4), prompt="two red")
+    assert found == wanted
+    assert found != captions(bundle, images, Decoding(method="greedy", max_tokens=4))

@@ -6,6 +6,7 @@ from limner.checkpoint import Bundle
 from limner.data.transforms import normalise
 from limner.errors import CheckpointError, ShapeError
 from limner.evaluate.pictures import blip_of, embed_images, embed_texts, look, looks
+from limner.models.blip import with_heads
 
 
 @torch.inference_mode()
@@ -51,3 +52,15 @@ def test_a_model_that_is_no_blip_or_is_training_is_an_error(bundle: Bundle) -> N
 def test_a_text_longer_than_the_model_can_hold_is_cut(bundle: Bundle) -> None:
     long, cut = embed_texts(bundle, ["an owl " * 60, "an owl " * 90])
     np.testing.assert_allclose(long, cut, atol=1e-6)  # two rows of a batch may differ in the last bit
+
+
+@pytest.mark.parametrize("head", ["itc", "lm"])
+def test_a_look_leaves_what_there_are_heads_for(bundle: Bundle, images, head) -> None:
+    whole = look(bundle, images)
+    seen = look(bundle._replace(model=with_heads(bundle.model, (head,))), images)
+    assert seen.embed.shape == (len(images), whole.embed.shape[1] if head == "itc" else 0)
+    assert [len(part.layers) > 0 for part in (seen.encoder, seen.decoder)] == [False, head == "lm"]
+    if head == "itc":
+        torch.testing.assert_close(seen.embed, whole.embed)
+    else:
+        torch.testing.assert_close(seen.decoder.layers, whole.decoder.layers)

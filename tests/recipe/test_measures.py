@@ -35,3 +35,21 @@ def test_tables_are_pinned_and_written(make_recipe, table, tmp_path):
     assert recipe.evaluate.tables[0].version == table.version
     (tmp_path / "again.toml").write_text(to_toml(recipe))
     assert read(tmp_path / "again.toml") == recipe
+
+
+@pytest.mark.parametrize(
+    ("head", "off", "measured"),
+    [("itc", ("itm", "lm", "qa"), {"i2t_r1"}), ("lm", ("itc", "itm", "qa"), {"cider_d"})],
+)
+def test_a_blip_is_measured_by_the_heads_it_has(make_recipe, table, head, off, measured):
+    recipe = make_recipe(
+        f"evaluate.tables=[{{path='{table.path}', count=4}}]",
+        f'model.settings.heads=["{head}"]',
+        'objective.teacher="none"',
+        *(f"objective.{term}=0" for term in off),
+        *(['objective.prompt="red "'] if head == "lm" else []),
+    )
+    task = task_of(resolve(recipe), silent)
+    assert task.prompt == ("red " if head == "lm" else "")
+    measures = dict(evaluators(resolve(recipe).evaluate, task)["squares"](task.model.eval()))
+    assert {"i2t_r1", "cider_d"} & measures.keys() == measured

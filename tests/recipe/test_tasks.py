@@ -196,3 +196,16 @@ def test_a_captioner_learns_captions_alone(make_recipe, tmp_path):
     result = run(make_recipe(heads, *left), tmp_path / "run")
     assert load(result.model).model.config.heads == ("lm",)
     assert read_records(result.out / "records.jsonl", "train")[-1]["terms"].keys() == {"lm", "qa"}
+
+
+def test_what_masked_patches_taught_starts_a_classifier(write, tmp_path):
+    taught = run(write(MASKED, "evaluate.tables=[]"), tmp_path / "masked")
+    sizes = (VIT.replace("settings = ", "model.settings="), "model.image_size=24", "optim.lr=1e-9")
+    recipe = write(CLASSES.format(name="vit_ti16"), *sizes, f'model.vision_start="{taught.out}"')
+    model = load(run(recipe, tmp_path / "run").model).model
+    before = load(taught.model).model.vision
+    torch.testing.assert_close(
+        model.blocks[0].attn.qkv.weight, before.blocks[0].attn.qkv.weight, atol=1e-6, rtol=0
+    )
+    assert model.pos_embed.shape[1] == 37  # from 4 by 4 patches to 6 by 6
+    assert model.head.out_features == 5

@@ -296,3 +296,16 @@ def test_loaded_state_lies_in_memory_as_its_parameter_does():
     optimizer.step()
     loaded.step()
     assert torch.equal(model.weight, other.weight)
+
+
+@pytest.mark.parametrize(("schedule", "final"), [("cosine", 0.0), ("linear", 0.1), ("exponential", 0.9**4)])
+def test_stairs_stand_still_for_an_epoch(schedule, final):
+    settings = OptimSettings(lr=2.0, schedule=schedule, final_lr=final, warmup_steps=3, stair_steps=10)
+    rates = [lr_at(step, settings, 40) for step in range(40)]
+    assert rates[:3] == pytest.approx([2 / 3, 4 / 3, 2.0])
+    wanted = {
+        "cosine": [1 + math.cos(math.pi * k / 4) for k in range(4)],
+        "linear": [2 * (0.1 + 0.9 * (1 - k / 4)) for k in range(4)],
+        "exponential": [2 * 0.9**k for k in range(4)],  # BLIP's: times 0.9 an epoch
+    }[schedule]
+    assert rates[3:] == pytest.approx([rate for rate in wanted for _ in range(10)][3:])

@@ -1,13 +1,15 @@
 """RandAugment's operations as the two code bases around these papers have them, drawn by one generator.
 
 Cubuk et al., RandAugment (1909.13719). `AUGREG` is big_vision's table (TensorFlow, nearest pixels, sixteen
-operations): AugReg. `BLIP` is salesforce/BLIP's (OpenCV, bilinear, the ten it trains with). Magnitudes are of
-0 to 10 and extrapolate beyond. The colour operations are Pillow's through torchvision. Checked: BLIP's
-against outputs of its own code, AugReg's against loops written from its definitions.
+operations): AugReg. `BLIP` is salesforce/BLIP's (OpenCV, bilinear, the ten it trains with). `DEIT` is timm's
+"increasing" table of fifteen, which DeiT trains with. Magnitudes are of 0 to 10 and extrapolate beyond. The
+colour operations are Pillow's through torchvision. Checked: BLIP's against outputs of its own code, AugReg's
+against loops written from its definitions, DeiT's against timm's operations.
 
 Differs: AugReg's distances are of an input of 224 pixels and scale with it, where its code moves a small
 input out of sight. BLIP's own autocontrast overflows where a channel has no black (`-low` of a uint8) and
-blows the channel out to white; here it stretches, as its comment promises. OpenCV rounds to 1/32 px.
+blows the channel out to white; here it stretches, as its comment promises. OpenCV rounds to 1/32 px. DeiT's
+moves are bilinear with grey outside, where timm draws bilinear or bicubic and fills with the mean.
 """
 
 import math
@@ -41,21 +43,28 @@ class Policy(NamedTuple):
 
 
 def rand_augment(
-    image: Image.Image, policy: Policy, rng: np.random.Generator, count: int = 2, magnitude: float = 10.0
+    image: Image.Image,
+    policy: Policy,
+    rng: np.random.Generator,
+    count: int = 2,
+    magnitude: float = 10.0,
+    spread: float = 0.0,
 ) -> Image.Image:
     """Apply `count` operations drawn with replacement.
 
     Args:
         image: RGB.
-        policy: `AUGREG` or `BLIP`.
+        policy: `AUGREG`, `BLIP` or `DEIT`.
         rng: the only source of chance.
         count: RandAugment's N.
         magnitude: RandAugment's M, of 10.
+        spread: standard deviation of the magnitude, which then stays within 0 to 10; 0 is always M.
     Returns: a picture of the same size.
     """
     for name in rng.choice(list(policy.operations), count):
         if rng.random() < policy.probability:
-            image = policy.operations[name](image, magnitude, rng)
+            level = float(np.clip(rng.normal(magnitude, spread), 0, _MOST)) if spread else magnitude
+            image = policy.operations[name](image, level, rng)
     return image
 
 
@@ -187,6 +196,25 @@ def _moves(how: Image.Resampling, reach: Reach, centre_px: float) -> dict[str, D
     }
 
 
+def _posterize_more(image: Image.Image, level: float, rng: np.random.Generator) -> Image.Image:
+    """Four bits at 0, none at 10."""
+    lost = 4 + int(4 * level / _MOST)
+    return image.point([value >> lost << lost for value in range(256)] * 3)
+
+
+def _solarize_more(image: Image.Image, level: float, rng: np.random.Generator) -> Image.Image:
+    """Nothing at 0, all at 10."""
+    threshold = 256 - int(256 * level / _MOST)
+    return _picture(tv.solarize(image, threshold)) if threshold < 256 else image
+
+
+def _enhanced(
+    image: Image.Image, level: float, rng: np.random.Generator, how: Callable[[Any, float], Any]
+) -> Image.Image:
+    """Less or more of something, further from 1 as the level rises."""
+    return _picture(how(image, max(0.1, 1 + _either_way(0.9 * level / _MOST, rng))))
+
+
 AUGREG: Final = Policy(
     {
         "autocontrast": _autocontrast,
@@ -218,3 +246,21 @@ BLIP: Final = Policy(
     probability=0.5,
 )
 """BLIP's ten; at its magnitude of 5 brightness and sharpness change nothing (their factor is 1)."""
+
+DEIT: Final = Policy(
+    {
+        "autocontrast": _autocontrast,
+        "equalize": _equalize,
+        "invert": _invert,
+        "posterize": _posterize_more,
+        "solarize": _solarize_more,
+        "solarize_add": _solarize_add,
+        "colour": partial(_enhanced, how=tv.adjust_saturation),
+        "contrast": partial(_enhanced, how=tv.adjust_contrast),
+        "brightness": partial(_enhanced, how=tv.adjust_brightness),
+        "sharpness": partial(_enhanced, how=tv.adjust_sharpness),
+        **_moves(Image.Resampling.BILINEAR, reach=lambda side: 0.45 * side, centre_px=0.0),
+    },
+    probability=0.5,
+)
+"""timm's fifteen, harder as the magnitude rises."""

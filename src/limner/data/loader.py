@@ -33,6 +33,7 @@ __all__ = [
     "Sample",
     "TableRows",
     "collate",
+    "given_tokens",
 ]
 
 B = TypeVar("B")
@@ -80,15 +81,22 @@ class LoaderState(Config):
     samples: int = Field(default=0, ge=0)
 
 
-def collate(samples: Sequence[Sample], tokenizer: WordPiece, max_tokens: int) -> Batch:
+def given_tokens(tokenizer: WordPiece, prompt: str = "") -> int:
+    """Tokens of a caption that are given, not written: [CLS] and the prompt."""
+    return len(tokenizer.encode(prompt, max_tokens=64)) - 1  # without [SEP]
+
+
+def collate(samples: Sequence[Sample], tokenizer: WordPiece, max_tokens: int, prompt: str = "") -> Batch:
     """Stack samples and tokenise their texts.
 
     Args:
         samples: b of them, pictures of one size.
         tokenizer: the model's own.
         max_tokens: longest text row.
+        prompt: words that every caption goes on from.
     """
-    caption_ids, caption_mask = tokenizer.encode_batch([sample.caption for sample in samples], max_tokens)
+    captions = [prompt + sample.caption for sample in samples]
+    caption_ids, caption_mask = tokenizer.encode_batch(captions, max_tokens)
     qa = tokenizer.encode_questions([s.question for s in samples], [s.answer for s in samples], max_tokens)
     qa_ids, qa_mask = tokenizer.pad([prompt + reply for prompt, reply in qa])
     return Batch(
@@ -110,14 +118,16 @@ class Pairs:
     Args:
         tokenizer: the model's own.
         max_tokens: longest text row.
+        prompt: words that every caption goes on from, with the space after them.
     """
 
     tokenizer: WordPiece
     max_tokens: int = 32
+    prompt: str = ""
 
     def __call__(self, samples: Sequence[Sample]) -> Batch:
         """Stack samples and tokenise their texts."""
-        return collate(samples, self.tokenizer, self.max_tokens)
+        return collate(samples, self.tokenizer, self.max_tokens, self.prompt)
 
 
 class Loader(Generic[B]):

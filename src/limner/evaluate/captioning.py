@@ -22,7 +22,11 @@ GREEDY = Decoding(method="greedy")
 
 @torch.inference_mode()
 def caption_looked(
-    bundle: Bundle, seen: Look, decoding: Decoding = GREEDY, seeds: Sequence[int] | None = None
+    bundle: Bundle,
+    seen: Look,
+    decoding: Decoding = GREEDY,
+    seeds: Sequence[int] | None = None,
+    prompt: str = "",
 ) -> list[str]:
     """Caption pictures that were looked at.
 
@@ -31,13 +35,15 @@ def caption_looked(
         seen: b pictures.
         decoding: how words are chosen.
         seeds: one a picture, for words that are drawn ("nucleus"); 0, 1, … when None.
+        prompt: words each caption goes on from, not returned.
     Returns: one caption a picture.
     """
     model, tokenizer = blip_of(bundle)
     pictures = len(seen.embed)
-    prompt = torch.full((pictures, 1), tokenizer.cls_id, device=device_of(bundle))
+    start = tokenizer.encode(prompt, max_tokens=64)[:-1]  # [CLS] words, without [SEP]
+    given = torch.tensor(start, device=device_of(bundle)).expand(pictures, -1)
     drawn = torch.as_tensor(range(pictures) if seeds is None else seeds)
-    return [tokenizer.decode(g.ids) for g in generate(model, seen.decoder, prompt, decoding, drawn)]
+    return [tokenizer.decode(g.ids) for g in generate(model, seen.decoder, given, decoding, drawn)]
 
 
 def captions(
@@ -46,6 +52,7 @@ def captions(
     decoding: Decoding = GREEDY,
     batch_size: int = 64,
     progress: Progress | None = None,
+    prompt: str = "",
 ) -> list[str]:
     """Caption pictures.
 
@@ -55,10 +62,11 @@ def captions(
         decoding: how words are chosen; words that are drawn depend on the picture's place in `images`.
         batch_size: pictures at a time.
         progress: counts pictures.
+        prompt: words each caption goes on from, not returned.
     """
     found: list[str] = []
     for batch, seen in looks(bundle, images, batch_size, progress):
-        found += caption_looked(bundle, seen, decoding, batch)
+        found += caption_looked(bundle, seen, decoding, batch, prompt)
     return found
 
 

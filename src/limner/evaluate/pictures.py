@@ -26,7 +26,7 @@ MAX_TOKENS = 64
 
 
 class Look(NamedTuple):
-    """What one look at a batch of b pictures leaves.
+    """What one look at a batch of b pictures leaves; nothing, e = 0 or no layers, where a head is not there.
 
     Args:
         embed: unit vectors of the joint space, `Float[Tensor, "b e"]`.
@@ -74,8 +74,13 @@ def look(bundle: Bundle, images: Sequence[UInt8[np.ndarray, "y x 3"]]) -> Look:
             f"a picture of shape {wrong[0]}", wanted=f"({size}, {size}, 3)", hint="use transforms.to_u8"
         )
     tokens = model.encode_image(normed(images, bundle.image_spec, device_of(bundle)))
-    encoder = model.encoder_memory(tokens)
-    return Look(model.embed_image(tokens), encoder, model.decoder_memory(tokens, encoder))
+    heads, nothing = model.config.heads, CrossMemory(())
+    encoder = model.encoder_memory(tokens) if "itm" in heads else None
+    return Look(
+        model.embed_image(tokens) if "itc" in heads else tokens[:, 0, :0].float(),
+        encoder or nothing,
+        model.decoder_memory(tokens, encoder) if "lm" in heads else nothing,
+    )
 
 
 def normed(

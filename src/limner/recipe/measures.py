@@ -8,7 +8,7 @@ from torch import nn
 from limner.checkpoint import Bundle
 from limner.data.question_rows import QuestionRows
 from limner.data.statement_rows import StatementRows
-from limner.evaluate.captioning import captioning
+from limner.evaluate.captioning import caption_quality, captions
 from limner.evaluate.classification import classification
 from limner.evaluate.reasoning import reasoning_quality, verdicts
 from limner.evaluate.retrieval import retrieval
@@ -52,16 +52,19 @@ class _Measured:
         self.rows: Pictured | None = None
 
     def __call__(self, model: nn.Module) -> Iterable[tuple[str, float]]:
-        """Measure the model: classes where it has any, else retrieval, and captions of a BLIP."""
+        """Measure the model: classes where it has any, else what its heads can do."""
         task, rows = self.task, self._read()
         if task.labels:
             yield from classification(model, task.spec, rows.images, rows.labels, task.labels).items()
             return
         bundle = _bundle(task, model)
-        texts, owners = rows.pairs()
-        yield from retrieval(bundle, rows.images, texts, owners, top_k=self.table.rerank).items()
-        if isinstance(model, BLIP) and self.table.captions:
-            yield from captioning(bundle, rows.images, rows.texts).items()
+        heads = model.config.heads if isinstance(model, BLIP) else ("itc",)
+        if "itc" in heads:
+            texts, owners = rows.pairs()
+            yield from retrieval(bundle, rows.images, texts, owners, top_k=self.table.rerank).items()
+        if "lm" in heads and self.table.captions:
+            found = captions(bundle, rows.images, prompt=task.prompt)
+            yield from caption_quality(found, rows.texts).items()
 
     def _read(self) -> Pictured:
         if self.rows is None:

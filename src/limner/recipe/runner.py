@@ -20,7 +20,7 @@ from limner.data.table import Table
 from limner.errors import ConfigError
 from limner.recipe.card import card_of
 from limner.recipe.measures import evaluators
-from limner.recipe.schema import Recipe, read
+from limner.recipe.schema import ModelSettings, Recipe, read
 from limner.recipe.sources import Source, TableSource
 from limner.recipe.task import Task
 from limner.recipe.tasks import task_of
@@ -143,16 +143,7 @@ def resolve(recipe: Recipe) -> Recipe:
 
     Raises: ConfigError when the start's weights are not those the recipe names, or there is no class.
     """
-    model, sources = recipe.model, tuple(map(_pinned, recipe.data.sources))
-    if model.start:
-        found = digest_of(model.start)
-        if model.start_digest not in ("", found):
-            raise ConfigError(
-                f"model.start {model.start} has the weights {found}",
-                wanted=model.start_digest,
-                hint='--set model.start_digest="" takes them as they are, in a new --out',
-            )
-        model = model.model_copy(update={"start_digest": found})
+    model, sources = _with_digests(recipe.model), tuple(map(_pinned, recipe.data.sources))
     data = recipe.data.model_copy(update={"sources": sources})
     if isinstance(recipe.objective, ClassificationSettings) and not data.labels:
         data = data.model_copy(update={"labels": _classes(sources)})
@@ -165,6 +156,25 @@ def resolve(recipe: Recipe) -> Recipe:
         fast = ranks.told(fast_precision(_device(recipe.machine.device)))
         train = train.model_copy(update={"precision": fast})
     return recipe.model_copy(update={"model": model, "data": data, "evaluate": evaluate, "train": train})
+
+
+def _with_digests(model: ModelSettings) -> ModelSettings:
+    """Name the weights of every start.
+
+    Raises: ConfigError when they are not those the recipe names.
+    """
+    digests = {}
+    for field in ("start", "vision_start", "text_start"):
+        name, known = getattr(model, field), getattr(model, f"{field}_digest")
+        found = digest_of(name) if name else known
+        if known not in ("", found):
+            raise ConfigError(
+                f"model.{field} {name} has the weights {found}",
+                wanted=known,
+                hint=f'--set model.{field}_digest="" takes them as they are, in a new --out',
+            )
+        digests[f"{field}_digest"] = found
+    return model.model_copy(update=digests)
 
 
 def _pinned(source: Source) -> Source:

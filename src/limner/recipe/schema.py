@@ -33,15 +33,27 @@ class ModelSettings(Config):
         settings: sizes that differ from those of `MODELS`, nested as the model's config is.
         image_size: side of the input, pixels, when not the model's own; 0 leaves it. Positions of a start are
             interpolated.
+        vision_start: model whose ViT the image encoder goes on from, whatever `limner inspect` knows; heads
+            start afresh.
+        vision_start_digest: as `start_digest`.
+        text_start: BERT that a BLIP's text towers go on from, with its vocabulary and its sizes: a folder of
+            transformers or a name of the hub. `settings.text.depth` takes its first layers.
+        text_start_digest: as `start_digest`.
     """
 
-    LATER: ClassVar = frozenset({"image_size"})
+    LATER: ClassVar = frozenset(
+        {"image_size", "vision_start", "vision_start_digest", "text_start", "text_start_digest"}
+    )
 
     name: str = "limner_tiny"
     start: str = ""
     start_digest: str = ""
     settings: dict[str, Any] = Field(default_factory=dict)
     image_size: int = Field(default=0, ge=0)
+    vision_start: str = ""
+    vision_start_digest: str = ""
+    text_start: str = ""
+    text_start_digest: str = ""
 
     @field_validator("image_size")
     @classmethod
@@ -183,6 +195,13 @@ class Recipe(Config):
             )
         if self.model.start and self.model.settings:
             raise ValueError("model.start keeps the sizes of its bundle, so model.settings must be empty")
+        if self.model.start and (self.model.vision_start or self.model.text_start):
+            raise ValueError("model.start has all towers: leave out model.vision_start and model.text_start")
+        if self.model.text_start and not isinstance(objective, ObjectiveSettings):
+            raise ValueError(
+                f'model.text_start is for objective.kind "blip", not {objective.kind!r}; a CLIP that '
+                'reads with a BERT is a BLIP with model.settings.heads = ["itc"], objective.itm = lm = qa = 0'
+            )
         for source in self.data.sources:
             if isinstance(source, ScenesSource) and self._overlaps(source):
                 raise ValueError(

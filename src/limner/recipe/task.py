@@ -42,6 +42,7 @@ class Task(NamedTuple):
         unit: what a sample is.
         purpose: what the trained model is for, as bundles say it.
         hint: what to type when it is trained, with RUN for its folder.
+        prompt: words that its captions go on from.
     """
 
     name: str
@@ -56,6 +57,7 @@ class Task(NamedTuple):
     unit: Unit
     purpose: str
     hint: str
+    prompt: str = ""
 
 
 class Made(NamedTuple):

@@ -12,7 +12,7 @@ from limner.config import Config
 from limner.convert.opening import open_bundle
 from limner.data.batches import AsCaptioned, AsLabelled, AsPictures
 from limner.data.bpe import CLIPTokenizer
-from limner.data.loader import Pairs
+from limner.data.loader import Pairs, given_tokens
 from limner.errors import ConfigError
 from limner.models import resnet, vit
 from limner.models.blip import BLIP
@@ -22,6 +22,7 @@ from limner.models.resnet import ResNet
 from limner.models.vit import ViT
 from limner.recipe.reading_tasks import nlvr2, vqa
 from limner.recipe.schema import Recipe
+from limner.recipe.starts import fill_texts, start_vision, text_start
 from limner.recipe.task import Task, grown, made, text_sizes
 from limner.train.steps import (
     BLIPStep,
@@ -46,7 +47,10 @@ def task_of(recipe: Recipe, report: Report) -> Task:
     Raises: ConfigError when model and objective do not go together.
     """
     start = open_bundle(recipe.model.start) if recipe.model.start else None
-    return TASKS[type(recipe.objective)](recipe, start, report)
+    task = TASKS[type(recipe.objective)](recipe, start, report)
+    if recipe.model.vision_start:
+        start_vision(task.model, recipe.model.vision_start, report)
+    return task
 
 
 # ---- the kinds
@@ -55,22 +59,27 @@ def task_of(recipe: Recipe, report: Report) -> Task:
 def _blip(recipe: Recipe, start: Bundle | None, report: Report) -> Task:
     settings = recipe.objective
     assert isinstance(settings, ObjectiveSettings)
+    text = text_start(recipe.model) if recipe.model.text_start else None
     if start is not None:
         _, tokenizer = start.blip()
     else:
-        tokenizer = grown(recipe, report)
-    found = made(recipe, start, text_sizes(tokenizer), BLIP)
+        tokenizer = text.tokenizer if text else grown(recipe, report)
+    sizes = text_sizes(tokenizer) | ({"text": text.sizes} if text else {})
+    found = made(recipe, start, sizes, BLIP)
     _require_heads(found.model, settings)
+    if text is not None:
+        fill_texts(found.model, text, recipe.model.text_start, report)
     return Task(
         *found,
         tokenizer=tokenizer,
         labels=(),
-        collate=Pairs(tokenizer, recipe.data.max_tokens),
-        step=BLIPStep(settings, found.spec),
+        collate=Pairs(tokenizer, recipe.data.max_tokens, settings.prompt),
+        step=BLIPStep(settings, found.spec, given_tokens(tokenizer, settings.prompt)),
         start=lambda model, seed: start_blip(model, settings, seed),  # type: ignore[arg-type]
         unit="texts",
         purpose="",
         hint="limner caption PATH --model RUN",
+        prompt=settings.prompt,
     )
 
 

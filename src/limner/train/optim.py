@@ -1,7 +1,7 @@
 """AdamW and SGD, their schedules, which weights learn and how fast, and the running average of the weights.
 
-Differs from BLIP: the cosine falls per step, not per epoch; biases, norms, positions and the temperature are
-not decayed unless `decay_all` says so (BLIP's code and He et al. decay everything).
+Differs from BLIP: the cosine falls per step, unless `stair_steps` is an epoch; biases, norms, positions and
+the temperature are not decayed unless `decay_all` says so (BLIP's code and He et al. decay everything).
 
 Source: Loshchilov & Hutter 2019 (arXiv 1711.05101); Loshchilov & Hutter 2017 (arXiv 1608.03983), eq. 5;
 Polyak & Juditsky 1992 for the average; Clark et al. 2020 (arXiv 2003.10555), section 3.1, for layer decay;
@@ -33,6 +33,9 @@ class OptimSettings(Config):
         schedule: after the warm-up: "cosine"; "linear"; "exponential", the same factor each step; "step",
             times `gamma` at each milestone; "constant".
         final_lr: learning rate at the last step, as a fraction of `lr`; of the first three schedules.
+        stair_steps: those three fall every so many steps, an epoch in BLIP's code, and stand still in
+            between: after k stairs they are where k / (all stairs) of the run is, so `final_lr` is one
+            stair behind the last. 0 falls at every step.
         milestones: of "step", as fractions of the run.
         gamma: of "step".
         warmup_steps: steps of linear rise.
@@ -64,6 +67,7 @@ class OptimSettings(Config):
             "layer_decay",
             "only",
             "only_steps",
+            "stair_steps",
         }
     )
 
@@ -71,6 +75,7 @@ class OptimSettings(Config):
     lr: float = Field(default=1e-3, gt=0)
     schedule: Literal["cosine", "linear", "exponential", "step", "constant"] = "cosine"
     final_lr: float = Field(default=0.01, ge=0, le=1)
+    stair_steps: int = Field(default=0, ge=0)
     milestones: tuple[float, ...] = (0.5, 0.75)
     gamma: float = Field(default=0.1, gt=0, le=1)
     warmup_steps: int = Field(default=200, ge=0)
@@ -108,7 +113,10 @@ def lr_at(step: int, settings: OptimSettings, steps: int) -> float:
     if step < settings.warmup_steps:
         risen = (step + 1) / settings.warmup_steps
         return settings.lr * (settings.warmup_from + (1 - settings.warmup_from) * risen)
-    through = (step - settings.warmup_steps) / max(1, steps - 1 - settings.warmup_steps)
+    if stair := settings.stair_steps:
+        through = (step - step % stair) / steps
+    else:
+        through = (step - settings.warmup_steps) / max(1, steps - 1 - settings.warmup_steps)
     return settings.lr * _share(step / steps, min(1.0, through), settings)
 
 

@@ -204,3 +204,25 @@ def test_captioners_and_retrieval_models_learn_their_own_terms(model, batch, hea
     _, part = run(alone, batch, settings)
     assert part.terms.keys() == {term}
     torch.testing.assert_close(part.loss, whole.loss)
+
+
+def test_a_prompt_is_given_and_not_learnt(model, batch):
+    alone = ObjectiveSettings(itc=0, itm=0, qa=0, teacher="none", label_smoothing=0.0, prompt="so")
+    state = start_blip(model, alone, 0)
+    whole, short = (blip_step(model, state, batch, 0, alone, SPEC, given).loss for given in (1, 3))
+    tokens = model.encode_image(normalise(batch.images, SPEC))
+    ids, mask = batch.caption_ids, batch.caption_mask
+    spoken = model.decode(model.decoder_memory(tokens), ids).log_softmax(-1).detach()
+    losses = [
+        [-float(spoken[row, place - 1, ids[row, place]]) for place in range(given, int(mask[row].sum()))]
+        for given in (1, 3)
+        for row in range(len(ids))
+    ]
+    for loss, rows in ((whole, losses[: len(ids)]), (short, losses[len(ids) :])):
+        flat = [value for row in rows for value in row]
+        assert loss.item() == pytest.approx(sum(flat) / len(flat), rel=1e-5)
+
+
+def test_a_prompt_is_for_captions_alone():
+    with pytest.raises(ValueError, match="set itc, itm and qa to 0"):
+        ObjectiveSettings(prompt="a picture of ")

@@ -52,9 +52,11 @@ class ObjectiveSettings(Config):
         negatives: ITM's come from "all" ranks, so that their number changes nothing, or from the same "rank",
             which sends no pictures around (BLIP's pre-training).
         kind: "blip".
+        prompt: words that every caption goes on from, given and not learnt: BLIP's captioners have
+            "a picture of ". For captions alone.
     """
 
-    LATER: ClassVar = frozenset({"kind", "negatives"})
+    LATER: ClassVar = frozenset({"kind", "negatives", "prompt"})
 
     kind: Literal["blip"] = "blip"
     negatives: Literal["all", "rank"] = "all"
@@ -68,11 +70,14 @@ class ObjectiveSettings(Config):
     alpha: float = Field(default=0.4, ge=0, le=1)
     alpha_steps: int = Field(default=2000, ge=0)
     queue_size: int = Field(default=2048, ge=0)
+    prompt: str = ""
 
     @model_validator(mode="after")
     def _some_term_counts(self) -> "ObjectiveSettings":
         if not (self.itc or self.itm or self.lm or self.qa):
             raise ValueError("one of itc, itm, lm and qa must be above 0")
+        if self.prompt and (self.itc or self.itm or self.qa):
+            raise ValueError(f"prompt {self.prompt!r} is of captions alone: set itc, itm and qa to 0")
         return self
 
 
@@ -117,10 +122,12 @@ class BLIPStep(NamedTuple):
     Args:
         settings: terms and teacher.
         spec: preprocessing of the model.
+        given: tokens of a caption that are not learnt, [CLS] among them.
     """
 
     settings: ObjectiveSettings
     spec: ImageSpec
+    given: int = 1
 
     @property
     def sparing(self) -> bool:
@@ -130,7 +137,7 @@ class BLIPStep(NamedTuple):
     def __call__(self, model: nn.Module, state: BLIPState, batch: Batch, step: int, /) -> StepResult:
         """Losses of one batch; takes no optimiser step."""
         assert isinstance(model, BLIP)
-        return blip_step(model, state, batch, step, self.settings, self.spec)
+        return blip_step(model, state, batch, step, self.settings, self.spec, self.given)
 
     def settle(self, model: nn.Module) -> None:
         """Nothing: the temperature is clamped before each forward pass, as BLIP's is."""
@@ -154,7 +161,13 @@ def make_teacher(model: BLIP) -> BLIP:
 
 
 def blip_step(
-    model: BLIP, state: BLIPState, batch: Batch, step: int, settings: ObjectiveSettings, spec: ImageSpec
+    model: BLIP,
+    state: BLIPState,
+    batch: Batch,
+    step: int,
+    settings: ObjectiveSettings,
+    spec: ImageSpec,
+    given: int = 1,
 ) -> StepResult:
     """BLIP's losses of one batch.
 
@@ -165,6 +178,7 @@ def blip_step(
         step: optimiser steps taken before.
         settings: which terms, and how.
         spec: preprocessing of the model.
+        given: tokens of a caption that are not learnt, [CLS] among them.
     Source: BLIP section 3.2.
     """
     pixels = normalise(batch.images, spec)
@@ -187,7 +201,7 @@ def blip_step(
         stats |= found
     if settings.lm or settings.qa:
         memory = model.decoder_memory(tokens, memory)
-        terms |= _write(model, memory, batch, settings)
+        terms |= _write(model, memory, batch, settings, given)
     loss = torch.stack([getattr(settings, name) * term for name, term in terms.items()]).sum()
     return StepResult(loss, terms, stats, state)
 
@@ -311,14 +325,14 @@ def _match(
 
 
 def _write(
-    model: BLIP, memory: CrossMemory, batch: Batch, settings: ObjectiveSettings
+    model: BLIP, memory: CrossMemory, batch: Batch, settings: ObjectiveSettings, given: int
 ) -> dict[str, Float[Tensor, ""]]:
     """Captions, and the answers of the rows that have a question, through the decoder."""
     smoothing = settings.label_smoothing
     own = torch.arange(len(batch.caption_ids), device=batch.caption_ids.device)
     terms = {}
     if settings.lm:
-        starts = torch.ones_like(own)
+        starts = torch.full_like(own, given)
         logits, targets = _predict(model, memory, None, batch.caption_ids, batch.caption_mask, starts)
         terms["lm"] = _token_mean(logits, targets, smoothing)
     asked = batch.qa_prompt_lengths.nonzero().squeeze(1)

@@ -22,7 +22,7 @@ def fast_precision(device: torch.device) -> str:
 
 def cpu_has_bf16() -> bool:
     """Whether this CPU multiplies bfloat16 matrices by itself (AVX-512 BF16, AMX, or Arm's BF16)."""
-    capabilities = getattr(torch.cpu, "get_capabilities", dict)()
+    capabilities: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
     if capabilities:
         return any(capabilities.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16", "arm_bf16"))
     return platform.machine() in ("x86_64", "AMD64") and bool(torch.cpu._is_amx_tile_supported())

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from limner.checkpoint import load, train_state_folders
-from limner.errors import ConfigError
+from limner.errors import CheckpointError, ConfigError
 from limner.recipe import compose, read, resolve, run
 from limner.record import read_records
 
@@ -170,3 +170,16 @@ def test_auto_precision_is_settled_when_the_run_starts_and_emulation_is_told(
     assert not any("emulated" in line for line in lines)
     run(make_recipe("train.precision=bf16", "train.steps=1"), tmp_path / "bf16", report=lines.append)
     assert any("bf16 is emulated" in line for line in lines)
+
+
+def test_a_lost_machine_costs_nothing_with_a_mirror(make_recipe, tmp_path):
+    place = f'machine.mirror="file://{tmp_path}/there"'
+    first = run(make_recipe(place), tmp_path / "one")
+    assert first.digest == resolve(make_recipe()).digest
+    shutil.rmtree(tmp_path / "one")
+    again = run(make_recipe(place), tmp_path / "other", resume=True)
+    assert (again.reason, again.step) == ("finished", 3)
+    assert again.measures == first.measures
+    with pytest.raises(CheckpointError, match="holds run"):
+        run(make_recipe(place, "optim.lr=0.5"), tmp_path / "third")
+    assert not (tmp_path / "third").exists()

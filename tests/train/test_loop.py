@@ -253,7 +253,7 @@ def test_it_overfits_twenty_squares(make_job, tmp_path):
 
 def test_tensorboard_that_is_missing_does_not_stop_training(make_job, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
-    with pytest.warns(RuntimeWarning, match="no TensorBoard"):
+    with pytest.warns(RuntimeWarning, match="no tensorboard"):
         result = train(make_job(steps=2, machine={"tensorboard": True}), tmp_path)
     assert result.reason == "finished"
 
@@ -317,3 +317,25 @@ def test_the_best_weights_are_shipped_without_an_average_too(make_job, tmp_path)
     assert kept.name == "step-0000002"
     for name, weight in load_train_state(kept).tensors["average"].items():
         assert torch.equal(weight, shipped.model.state_dict()[name]), name
+
+
+def test_a_run_goes_on_from_its_mirror_on_another_machine_bit_equal(make_job, tmp_path):
+    train(make_job(), tmp_path / "whole")
+    machine = {"mirror": f"file://{tmp_path}/there"}
+    train(make_job(checkpoint_every=2, machine=machine), tmp_path / "one", report=interrupt_at(5))
+    lines = []
+    job = make_job(checkpoint_every=2, machine=machine)
+    ended = train(job, tmp_path / "other", resume=True, report=lines.append)
+    assert lines[0] == "resumed at step 6 of 8"
+    assert ended.reason == "finished"
+    assert_same(states(tmp_path / "whole")[-1], states(tmp_path / "other")[-1])
+    kept = sorted(path.name for path in (tmp_path / "there").iterdir())
+    assert kept == ["step-0000006", "step-0000008"]
+
+
+def test_a_mirror_that_fails_does_not_stop_training(make_job, tmp_path):
+    (tmp_path / "there").write_text("a file, no folder")
+    job = make_job(steps=2, machine={"mirror": f"file://{tmp_path}/there"})
+    with pytest.warns(RuntimeWarning, match="step-0000002 was not copied to file://"):
+        assert train(job, tmp_path / "run").reason == "finished"
+    assert [state.step for state in states(tmp_path / "run")] == [2]

@@ -1,10 +1,9 @@
 import io
 import sys
 
-import pytest
 import torch
 
-from limner.train.watch import Display, Stopwatch, TensorBoard, Window, resident_bytes
+from limner.train.watch import Display, Stopwatch, Window, resident_bytes
 
 RECORD = {
     "step": 5,
@@ -70,27 +69,6 @@ def test_on_a_terminal_there_is_a_bar_and_no_lines(monkeypatch):
     assert "5/10" in terminal.getvalue()
     assert "130 samples/s" in terminal.getvalue()
     assert "hello" in terminal.getvalue()
-
-
-def test_tensorboard_that_is_missing_warns_once(monkeypatch, tmp_path):
-    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
-    with pytest.warns(RuntimeWarning, match="no TensorBoard"):
-        board = TensorBoard(tmp_path)
-    board.scalars(1, {"loss": 1.0})
-    board.close()
-
-
-def test_tensorboard_that_breaks_warns_once(tmp_path):
-    class Broken:
-        def add_scalar(self, *_: object) -> None:
-            raise OSError("disk full")
-
-    board = TensorBoard(None)
-    board.writer = Broken()
-    with pytest.warns(RuntimeWarning, match="disk full"):
-        board.scalars(1, {"loss": 1.0})
-    board.scalars(2, {"loss": 1.0})
-    board.close()
 
 
 def test_resident_bytes_are_those_of_this_process():

@@ -24,23 +24,12 @@ from limner.recipe.schema import Recipe
 from limner.train.loop import Run
 from limner.train.steps import ClassificationSettings, ContrastiveSettings, MaskedPatchSettings
 from limner.train.watch import Report, silent
+from limner.train.work import PEAK_TFLOPS
 
 _ROWS: Final = 8
 _MORE_ROWS: Final = 64
 _STEPS: Final = 3
 _PATIENCE_S: Final = 4.0
-
-PEAK_TFLOPS: Final = {
-    "NVIDIA H100 80GB HBM3": 989.4,
-    "NVIDIA H100 SXM5": 989.4,
-    "NVIDIA H200": 989.4,
-    "NVIDIA A100-SXM4-80GB": 312.0,
-    "NVIDIA A100-SXM4-40GB": 312.0,
-    "Tesla V100-SXM2-32GB": 125.0,
-    "NVIDIA L4": 121.0,
-    "Tesla T4": 65.0,
-}
-"""Dense half-precision peaks by the name CUDA gives, from NVIDIA's data sheets."""
 
 
 class Plan(NamedTuple):

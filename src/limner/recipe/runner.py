@@ -12,6 +12,7 @@ from torch import nn
 import limner
 from limner import ranks
 from limner.checkpoint import save_bundle
+from limner.checkpoint.mirror import Mirror
 from limner.config import to_toml
 from limner.convert.opening import digest_of
 from limner.data.loader import Loader
@@ -91,6 +92,8 @@ def run(
 def _run(recipe: Recipe, out: Path, resume: bool, report: Report, card: str) -> RunResult:
     if ranks.rank() == 0:
         _require_free(out, recipe, resume)
+        if recipe.machine.mirror:
+            Mirror(recipe.machine.mirror).claim(recipe.digest, resume)
     if recipe.machine.threads:
         torch.set_num_threads(recipe.machine.threads)
     made = compose(recipe, report)

@@ -24,6 +24,7 @@ from limner.checkpoint import (
     save_train_state,
     stored_weights,
 )
+from limner.checkpoint.mirror import Mirror
 from limner.config import Config
 from limner.data.fetching import Workers
 from limner.data.loader import Loader, LoaderState
@@ -42,9 +43,11 @@ from limner.train.optim import (
     optimizer_tensors,
     set_lr,
 )
+from limner.train.sinks import SinkName, Sinks, scalars_of
 from limner.train.steps import Step, TaskState
 from limner.train.stop import Stop
-from limner.train.watch import Display, Report, Stopwatch, TensorBoard, Window, resident_bytes, silent
+from limner.train.watch import Display, Report, Stopwatch, Window, resident_bytes, silent
+from limner.train.work import Work
 
 Evaluator = Callable[[nn.Module], Iterable[tuple[str, float]]]
 """Takes the averaged model, in eval mode and without gradients; yields (name, value)."""
@@ -107,23 +110,32 @@ class MachineSettings(Config):
         workers: how many make batches ahead; 0 makes them in between.
         workers_are: "processes", or "threads", which start at once and share one picture cache.
         stall_s: seconds without a batch after which the loader says where each worker stands.
+        mirror: place elsewhere, such as `s3://bucket/runs/mine`, that checkpoints are copied to, and that
+            a resume takes the newest from. Empty: none.
         max_minutes: save and stop after so many minutes; resuming goes on. None: no limit.
-        tensorboard: also write scalars for TensorBoard.
+        tensorboard: the older word for "tensorboard" in `sinks`.
+        sinks: where scalars go besides the records: "tensorboard", "wandb", "trackio", each an extra.
+        count_work: count the FLOPs of the first step, for TFLOP/s and MFU in the records.
         strict: stop at the first alarm, instead of saying and recording it.
         recompute: make activations again, block by block, instead of keeping them: less memory, a third more
             work.
         compile: compile the blocks.
     """
 
-    LATER: ClassVar = frozenset({"workers_are", "stall_s", "strict", "recompute", "compile"})
+    LATER: ClassVar = frozenset(
+        {"workers_are", "stall_s", "strict", "recompute", "compile", "sinks", "count_work", "mirror"}
+    )
 
     device: str = "auto"
     threads: int = Field(default=0, ge=0)
     workers: int = Field(default=0, ge=0)
     workers_are: Workers = "processes"
     stall_s: float = Field(default=60.0, gt=0)
+    mirror: str = ""
     max_minutes: float | None = Field(default=None, gt=0)
     tensorboard: bool = False
+    sinks: tuple[SinkName, ...] = ()
+    count_work: bool = True
     strict: bool = False
     recompute: bool = False
     compile: bool = False
@@ -187,7 +199,7 @@ def train(job: Job, out: Path, *, resume: bool = False, report: Report = silent)
         run.resume(report)
     window, watch = Window(), Stopwatch()
     batches = job.loader.batches(run.loader_state)
-    board = TensorBoard(out / "tensorboard" if job.machine.tensorboard and ranks.rank() == 0 else None)
+    sinks = _sinks(job, out)
     reason = run.ended
     with (
         Stop(job.machine.max_minutes, patience=2 if ranks.size() > 1 else 0) as stop,
@@ -196,7 +208,7 @@ def train(job: Job, out: Path, *, resume: bool = False, report: Report = silent)
         while not reason:
             with watch.waiting(), torch.random.fork_rng([]):  # making data leaves no trace in dropout
                 batch, run.loader_state = next(batches)
-            window.add(run.advance(on_device(batch, run.device)))
+            window.add(run.told(on_device(batch, run.device)))
             display.advance(run.step)
             asked = REASONS[ranks.agreed(REASONS.index(stop.reason))]
             reason = run.ended or asked
@@ -204,17 +216,25 @@ def train(job: Job, out: Path, *, resume: bool = False, report: Report = silent)
             if saving or run.step % settings.log_every == 0:
                 record = run.log(window, watch, display.say)
                 display.note(record)
-                board.scalars(run.step, {"loss": record["loss"], "lr": record["lr"], **record["terms"]})
+                sinks.scalars(run.step, scalars_of(record))
             with watch.paused():
                 if run.ended or run.step % settings.evaluate_every == 0:
-                    board.scalars(run.step, run.evaluate(display.say))
+                    sinks.scalars(run.step, run.evaluate(display.say))
                     saving, reason = saving or bool(run.ended), run.ended or asked
                 if saving:
                     run.save()
-    board.close()
+    sinks.close()
     run.recorder.write("end", step=run.step, reason=reason, seconds=run.seconds)
     model = run.best_model() if run.ended else run.average.model
     return TrainResult(model, run.step, reason, run.seconds, run.measures)
+
+
+def _sinks(job: Job, out: Path) -> Sinks:
+    """Those the first rank was asked for."""
+    machine = job.machine
+    names = [*(["tensorboard"] if machine.tensorboard else []), *machine.sinks]
+    facts = {"optim": job.optim.model_dump(), "train": job.settings.model_dump()}
+    return Sinks(names if ranks.rank() == 0 else [], out, facts)
 
 
 class Best(NamedTuple):
@@ -265,6 +285,8 @@ class Run:
         self.forward = spread(self.model, job.step)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=job.settings.precision == "fp16")
         self.alarms = Alarms(out, job.machine.strict)
+        self.work = Work(self.device)
+        self.mirror = Mirror(job.machine.mirror) if job.machine.mirror else None
         self.task = job.state
         self.loader_state = LoaderState(seed=job.settings.seed)
         self.step = 0
@@ -282,6 +304,13 @@ class Run:
         if settings.patience and self.best.since >= settings.patience:
             return "no_better"
         return "finished" if self.step == settings.steps else ""
+
+    def told(self, batch: Any) -> dict[str, Tensor]:
+        """`advance`, and count the work of the first step."""
+        if not self.job.machine.count_work:
+            return self.advance(batch)
+        with self.work.counted(len(batch[0])):
+            return self.advance(batch)
 
     def advance(self, batch: Any) -> dict[str, Tensor]:
         """Take one optimiser step; give what it told, as scalars that stay on the device."""
@@ -324,16 +353,18 @@ class Run:
         seconds, waited = watch.take()
         self.seconds += seconds
         self.peak_rss = max(self.peak_rss, resident_bytes())
+        samples_per_s = steps * self.job.settings.batch_size / seconds
         record = {
             "step": self.step,
             "terms": {k.removeprefix("terms/"): v for k, v in means.items() if k.startswith("terms/")},
             **{k: v for k, v in means.items() if not k.startswith("terms/")},
             "lr": lr_at(self.step - 1, self.job.optim, self.job.settings.steps),
-            "samples_per_s": steps * self.job.settings.batch_size / seconds,
+            "samples_per_s": samples_per_s,
             "data_wait": waited / seconds,
             "left_s": (self.job.settings.steps - self.step) * seconds / steps,
             "seconds": self.seconds,
             "peak_rss_gb": self.peak_rss / 1e9,
+            **self.work.rates(samples_per_s / ranks.size()),
         }
         self.recorder.write("train", **record)
         for alarm in self.alarms.look(record, self.model):
@@ -400,6 +431,8 @@ class Run:
         if ranks.rank() == 0:
             folder = save_train_state(self.out / "checkpoints", state, self.job.settings.keep)
             self.recorder.write("checkpoint", step=self.step, folder=folder.name)
+            if self.mirror:
+                self.mirror.keep(folder, self.job.settings.keep)
         ranks.wait()
 
     def state(self) -> TrainState:
@@ -422,6 +455,7 @@ class Run:
             **({"scaler": self.scaler.state_dict()} if self.scaler.is_enabled() else {}),
             "seconds": self.seconds,
             "peak_rss": self.peak_rss,
+            "flops_per_sample": self.work.flops_per_sample,
             "measures": self.measures,
             **({"best": list(self.best)} if self.job.settings.best else {}),
         }
@@ -448,23 +482,36 @@ class Run:
             torch.cuda.set_rng_state(random[of_rank], self.device)
         self.loader_state = LoaderState(**facts["loader"])
         self.seconds, self.peak_rss, self.measures = facts["seconds"], facts["peak_rss"], facts["measures"]
+        self.work.flops_per_sample = facts.get("flops_per_sample", 0.0)
         self.best = Best(*facts["best"]) if "best" in facts else Best()
         self.step = state.step
 
     def resume(self, report: Report) -> None:
         """Restore the newest valid checkpoint, and drop what was written after it."""
+        self._fetch()
         state = newest_train_state(self.out / "checkpoints")
         if state is not None:
             self.restore(state)
         if ranks.rank() == 0:
             truncate_records(self.recorder.path, self.step if state else -1)
             drop_train_states(self.out / "checkpoints", self.step if state else -1)
+            if self.mirror:
+                self.mirror.drop(self.step if state else -1)
         ranks.wait()
         self.recorder.write("resume", step=self.step)
         if state is None:
             report("no checkpoint to resume from: starting at step 0")
         else:
             report(f"resumed at step {self.step} of {self.job.settings.steps}")
+
+    def _fetch(self) -> None:
+        """Bring the mirror's newest checkpoint: the first rank, then machines with a disk of their own."""
+        if self.mirror and ranks.rank() == 0:
+            self.mirror.fetch(self.out / "checkpoints")
+        ranks.wait()
+        if self.mirror and ranks.rank() != 0 and ranks.local_rank() == 0:
+            self.mirror.fetch(self.out / "checkpoints")
+        ranks.wait()
 
 
 def in_precision(precision: str, device: torch.device) -> torch.autocast:

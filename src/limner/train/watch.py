@@ -1,11 +1,9 @@
-"""How a run is watched: means of what steps tell, a stopwatch, a progress bar, TensorBoard when asked for."""
+"""How a run is watched: means of what steps tell, a stopwatch, a progress bar."""
 
 import sys
 import time
-import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -146,47 +144,6 @@ def _line(record: Mapping[str, Any], steps: int) -> str:
         f"step {record['step']:>7}/{steps}  loss {record['loss']:.3f}  {terms}  lr {record['lr']:.2e}  "
         f"{record['samples_per_s']:.0f} samples/s  {left_min:.1f} min left"
     )
-
-
-class TensorBoard:
-    """Scalars for TensorBoard (extra `tensorboard`); the first failure warns, and then it is silent.
-
-    Args:
-        folder: where its event files go; None is off.
-    """
-
-    def __init__(self, folder: Path | None) -> None:
-        self.writer: Any = None
-        if folder is not None:
-            try:
-                from torch.utils.tensorboard import SummaryWriter
-
-                self.writer = SummaryWriter(folder)
-            except Exception as error:
-                self._give_up(error)
-
-    def scalars(self, step: int, values: Mapping[str, float]) -> None:
-        """Write named scalars of a step."""
-        if self.writer is None:
-            return
-        try:
-            for name, value in values.items():
-                self.writer.add_scalar(name, value, step)
-        except Exception as error:
-            self._give_up(error)
-
-    def close(self) -> None:
-        """Write what is buffered."""
-        if self.writer is not None:
-            self.writer.close()
-
-    def _give_up(self, error: Exception) -> None:
-        self.writer = None
-        warnings.warn(
-            f"no TensorBoard from here on: {error}; pip install 'limner[tensorboard]'",
-            RuntimeWarning,
-            stacklevel=3,
-        )
 
 
 def resident_bytes() -> int:

@@ -10,6 +10,8 @@ from limner.convert.bert import TextStart
 from limner.data.augment import RECIPES as AUGMENTATIONS
 from limner.data.tokenizers import WordPiece
 from limner.models import entry
+from limner.models.blip_nlvr2 import BLIPNLVR2
+from limner.models.blip_vqa import BLIPVQA
 from limner.recipe import read
 from limner.recipe.tasks import task_of
 from limner.train.optim import lr_at, param_groups
@@ -51,6 +53,7 @@ def test_every_recipe_makes_its_model(path, monkeypatch):
     sizes = {"vocab_size": 30_524} | (MINILM if "minilm" in path.stem else {})
     words = TextStart(sizes, {}, WordPiece.from_vocabulary(), [], "")
     monkeypatch.setattr("limner.recipe.tasks.text_start", lambda settings: words)
+    monkeypatch.setattr("limner.recipe.reading_tasks.grown", lambda *_: words.tokenizer)
     for name in ("fill_texts", "start_vision"):
         monkeypatch.setattr(f"limner.recipe.tasks.{name}", lambda *_: None)
     recipe = read(path)
@@ -60,7 +63,8 @@ def test_every_recipe_makes_its_model(path, monkeypatch):
     data = recipe.data.model_copy(update={"labels": labels})
     with torch.device("meta"):
         task = task_of(recipe.model_copy(update={"model": model, "data": data}), silent)
-    assert isinstance(task.model, entry(recipe.model.name).build)
+    converted = {"vqa": BLIPVQA, "nlvr2": BLIPNLVR2}
+    assert isinstance(task.model, converted.get(task.purpose, entry(recipe.model.name).build))
     assert task.spec.size == (recipe.model.image_size or entry(recipe.model.name).image_spec.size)
     assert sum(len(group["params"]) for group in param_groups(task.model, recipe.optim)) > 0
     for source in recipe.data.sources:

@@ -31,7 +31,8 @@ class Questions(NamedTuple):
         mask: True on real tokens.
         answer_ids: distinct answers of each question, [CLS] … [SEP], padded; rows past its last are padding.
         answer_mask: True on real tokens.
-        weights: share of each answer, those of a question sum to 1; 0 where there is none.
+        weights: share of each answer, those of a question sum to 1; 0 where there is none. A question that
+            nobody answered has an empty answer of no weight, so that every batch reads all of the model.
     """
 
     keys: list[str]
@@ -79,8 +80,8 @@ class AsQuestions:
         """Stack the pictures, tokenise questions and answers, weigh the answers."""
         asked = [clean_question(sample.question) for sample in samples]
         ids, mask = self.tokenizer.encode_batch(asked, self.max_tokens)
-        shares = [answer_shares(sample.answers or (sample.answer,)) for sample in samples]
-        most = max(1, *map(len, shares))
+        shares = [answer_shares(sample.answers or (sample.answer,)) or {"": 0.0} for sample in samples]
+        most = max(map(len, shares))
         texts = [answer for share in shares for answer in share]
         answer_ids, answer_mask = self.tokenizer.encode_batch(texts, self.max_tokens)
         place = torch.tensor(

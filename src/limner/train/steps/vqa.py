@@ -11,7 +11,7 @@ Source: Li et al. 2022 (BLIP, arXiv 2201.12086), section 5.3; its `blip_vqa.py` 
 from typing import Literal, NamedTuple
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
@@ -59,7 +59,7 @@ class VQAStep(NamedTuple):
         assert isinstance(model, BLIPVQA)
         tokens = model.encode_image(normalise(batch.images, self.spec))
         memory = model.question_memory(tokens, batch.ids, batch.mask)
-        rows, places = (batch.weights > 0).nonzero(as_tuple=True)
+        rows, places = batch.answer_mask.any(2).nonzero(as_tuple=True)
         ids, mask = batch.answer_ids[rows, places], batch.answer_mask[rows, places]
         read = model.text_decoder(start_with(ids, model.config.dec_id), memory=memory.rows(rows), causal=True)
         keep, targets = lm_targets(ids, mask)
@@ -69,13 +69,16 @@ class VQAStep(NamedTuple):
             logits, targets, reduction="none", label_smoothing=self.settings.label_smoothing
         )
         loss = (weights * losses).sum() / len(batch.ids)
-        return StepResult(loss, {"vqa": loss}, {"token_accuracy": _right(logits, targets)}, state)
+        return StepResult(loss, {"vqa": loss}, {"token_accuracy": _right(logits, targets, weights)}, state)
 
     def settle(self, model: nn.Module) -> None:
         """Nothing to hold."""
 
 
 @torch.no_grad()
-def _right(logits: Float[Tensor, "n v"], targets: Tensor) -> Float[Tensor, ""]:
-    """Share of the answers' tokens that would have been chosen."""
-    return (logits.argmax(1) == targets).float().mean()
+def _right(
+    logits: Float[Tensor, "n v"], targets: Int[Tensor, " n"], weights: Float[Tensor, " n"]
+) -> Float[Tensor, ""]:
+    """Share of the answers' tokens that would have been chosen, each with its answer's weight."""
+    right: Tensor = (logits.argmax(1) == targets).float() * weights
+    return right.sum() / weights.sum().clamp(min=1e-6)

@@ -48,6 +48,15 @@ def test_chance_depends_on_seed_epoch_and_sample_alone(table):
     assert not np.array_equal(one, rows.augmented(row, rows.rng(3, 2)))
 
 
+def test_a_picture_that_is_kept_and_one_that_is_not_give_the_same_pixels(table):
+    kept, passing = (DecodedRows(table, SPEC, 7, [], "clip", cache_bytes=size) for size in (2**20, 0))
+    for epoch in range(2):  # the second time the kept one comes from memory
+        one, other = (rows.augmented(rows.read([0])[0], rows.rng(0, epoch)) for rows in (kept, passing))
+        assert np.array_equal(one, other)
+    assert isinstance(kept._cache[0].image, np.ndarray)
+    assert not passing._cache
+
+
 def test_a_broken_row_is_named(table):
     with pytest.raises(DataError, match='row "it\'s broken"') as caught:
         DecodedRows(table, SPEC, 0, []).read([2])

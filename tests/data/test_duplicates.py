@@ -16,6 +16,7 @@ from limner.data.duplicates import (
     joined,
     leaks,
     near_groups,
+    telling_hash,
 )
 from limner.data.intake import identify
 from limner.errors import DataError
@@ -180,3 +181,10 @@ def test_photographs_are_not_mistaken_for_each_other():
     assert counts == {"train": 6000, "val": 1000, "test": 1000, "none": 91}
     copies = [int((near_groups(hashes, bits) != np.arange(len(hashes))).sum()) for bits in (2, 6, 8, 10)]
     assert copies == [1, 1, 2, 30]
+
+
+def test_a_hash_of_fewer_pixels_than_it_compares_tells_nothing():
+    assert telling_hash("0" * 16, 32, 40) == "0" * 16
+    assert telling_hash("0" * 16, 28, 400) is None
+    assert telling_hash("0" * 16, None, None) == "0" * 16  # not known: no reason to doubt it
+    assert telling_hash(None, 64, 64) is None

@@ -27,12 +27,13 @@ class Decoded(NamedTuple):
 
     Args:
         key: of the row.
-        image: u8 pixels, at the model's size where the augmentation starts from that.
+        image: u8 pixels, at the model's size where the augmentation starts from that; a whole picture that is
+            not kept stays as the decoder left it.
         values: the other columns that were asked for.
     """
 
     key: str
-    image: np.ndarray
+    image: np.ndarray | Image.Image
     values: dict[str, Any]
 
 
@@ -92,29 +93,36 @@ class DecodedRows:
             fresh = {p: self._decode(row) for p, row in zip(missing, found, strict=True)}
         result = [fresh[p] if p in fresh else self._cache[p] for p in positions]
         for position, row in fresh.items():
-            if self._cached_bytes + row.image.nbytes <= self._capacity:
-                self._cache[position] = row
-                self._cached_bytes += row.image.nbytes
+            self._keep(position, row)
         return result
 
     def augmented(self, row: Decoded, rng: np.random.Generator) -> np.ndarray:
         """The picture of a row as a training step sees it."""
         with self._at(row.key):
-            if self._augment == "none":
-                return row.image
-            if self._augment == "jitter":
-                return transforms.augment(row.image, rng)
-            return recipe(self._augment)(Image.fromarray(row.image), self._spec, rng)
+            if self._settled:
+                pixels = np.asarray(row.image)
+                return pixels if self._augment == "none" else transforms.augment(pixels, rng)
+            whole = row.image if isinstance(row.image, Image.Image) else Image.fromarray(row.image)
+            return recipe(self._augment)(whole, self._spec, rng)
 
     def opened(self) -> Table:
         """The table, opened by this process."""
         self._table = self._table or Table.open(self._path, self._version)
         return self._table
 
+    def _keep(self, position: int, row: Decoded) -> None:
+        """Keep a row as pixels while there is room."""
+        if self._cached_bytes >= self._capacity:
+            return
+        pixels = np.asarray(row.image)
+        if self._cached_bytes + pixels.nbytes <= self._capacity:
+            self._cache[position] = row._replace(image=pixels)
+            self._cached_bytes += pixels.nbytes
+
     def _decode(self, row: dict[str, Any]) -> Decoded:
         with self._at(row["key"]):
             image = intake.decode(row.pop("image"), max_side=self._decode_px)
-            pixels = transforms.to_u8(image, self._spec) if self._settled else np.asarray(image)
+            pixels = transforms.to_u8(image, self._spec) if self._settled else image
         return Decoded(row.pop("key"), pixels, row)
 
     @contextmanager

@@ -19,6 +19,8 @@ from scipy.sparse.csgraph import connected_components
 from limner.errors import DataError
 
 HASH_BITS: Final = 64
+LEAST_SIDE: Final = 32
+"""Pixels below which a perceptual hash, made of 32 × 32 greys, tells less than it compares."""
 _HASH: Final = re.compile("[0-9a-fA-F]{16}")
 _BLOCK: Final = 1024
 _PAIRS: Final = 2**22  # compared at a time
@@ -69,6 +71,17 @@ def near_groups(phashes: Sequence[str | None], max_distance: int = 2) -> Int64[n
     groups = np.arange(len(phashes), dtype=np.int64)
     groups[known] = known[_smallest(_components(len(hashes), np.concatenate(edges))[place])]
     return groups
+
+
+def telling_hash(phash: str | None, width: int | None, height: int | None) -> str | None:
+    """The perceptual hash of a picture, or None where a side is too small for it to tell pictures apart.
+
+    Args:
+        phash: 16 hex digits.
+        width: pixels; None where it is not known, which is no reason to doubt the hash.
+        height: likewise.
+    """
+    return phash if min(width or LEAST_SIDE, height or LEAST_SIDE) >= LEAST_SIDE else None
 
 
 def embedding_groups(vectors: Float[np.ndarray, "n e"], min_cosine: float = 0.95) -> Int64[np.ndarray, " n"]:

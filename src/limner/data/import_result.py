@@ -12,7 +12,7 @@ from pydantic import Field
 
 from limner.config import Config
 from limner.data.captions import shared_texts
-from limner.data.duplicates import assigned_splits, exact_groups, joined, leaks, near_groups
+from limner.data.duplicates import assigned_splits, exact_groups, joined, leaks, near_groups, telling_hash
 from limner.data.import_rows import Existing
 from limner.data.sources import Guess
 from limner.data.table import Table
@@ -20,6 +20,7 @@ from limner.errors import ConfigError, DataError
 
 NOT_DOWNLOADED: Final = "not_downloaded"
 _EXAMPLES: Final = 3
+_LIGHT: Final = ["key", "state", "sha256", "phash", "split", "width", "height"]
 
 
 class ImportRules(Config):
@@ -228,7 +229,7 @@ class _After:
         self._staged = {row["key"]: row for row in _light(rows) if row["state"] != "refused"}
         self.keys: list[str] = []
         self.sha256: list[str] = []
-        self.phashes: list[str] = []
+        self.phashes: list[str | None] = []
         self.splits: list[str | None] = []
         self.new: list[bool] = []
         for (key, known), phash in zip(existing.rows.items(), existing.phashes, strict=True):
@@ -297,8 +298,8 @@ class _After:
 
 
 def _light(rows: pa.Table) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = rows.select(["key", "state", "sha256", "phash", "split"]).to_pylist()
-    return found
+    found: list[dict[str, Any]] = rows.select(_LIGHT).to_pylist()
+    return [row | {"phash": telling_hash(row["phash"], row["width"], row["height"])} for row in found]
 
 
 def _tally(column: Any) -> dict[str, int]:

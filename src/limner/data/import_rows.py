@@ -11,6 +11,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 
 from limner.data.captions import useful_texts, writable
+from limner.data.duplicates import telling_hash
 from limner.data.import_staging import fingerprint
 from limner.data.intake import Limits, identify, read_file
 from limner.data.sources import ImportOptions, Item
@@ -55,12 +56,12 @@ class Existing:
     Args:
         rows: key to what is known.
         seen: SHA-256 to what the intake said of that picture.
-        phashes: of the rows, in order.
+        phashes: of the rows, in order; None where they do not tell pictures apart.
     """
 
     rows: dict[str, Known] = field(default_factory=dict)
     seen: dict[str, dict[str, Any]] = field(default_factory=dict)
-    phashes: list[str] = field(default_factory=list)
+    phashes: list[str | None] = field(default_factory=list)
 
 
 def existing_rows(table: Table | None) -> Existing:
@@ -83,7 +84,7 @@ def existing_rows(table: Table | None) -> Existing:
             known = Known(row["source"] or "", row["split"], row["sha256"] or "", fields_digest(row))
             found.rows[row["key"]] = known
             found.seen[known.sha256] = {name: row[name] for name in _SEEN}
-            found.phashes.append(row["phash"] or "")
+            found.phashes.append(telling_hash(row["phash"], row["width"], row["height"]))
     return found
 
 

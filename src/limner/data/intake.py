@@ -201,7 +201,9 @@ def phash(image: Image.Image) -> str:
     return np.packbits(terms > middle).tobytes().hex()
 
 
-_GREYS: Final = 32
+_GREYS: Final = (
+    32  # a JPEG is decoded to twice that: to just that, copies of another size differ in more bits
+)
 _DCT: Final = np.cos(np.pi / 64 * np.outer(np.arange(8), 2 * np.arange(32) + 1))
 
 

@@ -13,7 +13,15 @@ import numpy as np
 from pydantic import Field
 
 from limner.config import Config
-from limner.data.duplicates import Leak, embedding_groups, exact_groups, joined, leaks, near_groups
+from limner.data.duplicates import (
+    Leak,
+    embedding_groups,
+    exact_groups,
+    joined,
+    leaks,
+    near_groups,
+    telling_hash,
+)
 from limner.data.languages import UNKNOWN, language_counts
 from limner.data.quarantine import quarantine_path
 from limner.data.table import Table
@@ -233,7 +241,8 @@ def _duplicates(
 ) -> tuple[np.ndarray, Duplicates]:
     """Groups of the rows, and what there is to say about them."""
     exact = exact_groups(columns["sha256"])
-    groups = joined(exact, near_groups(columns["phash"], settings.near))
+    telling = list(map(telling_hash, columns["phash"], columns["width"], columns["height"]))
+    groups = joined(exact, near_groups(telling, settings.near))
     sample = drawn(len(positions), settings.sample, settings.seed)
     name, vectors = embedding_of(table, positions[sample].tolist())
     if name:

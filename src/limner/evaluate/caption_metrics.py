@@ -15,7 +15,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Shaped
 
 from limner.errors import DataError
 from limner.evaluate.metrics import cider_d
@@ -98,7 +98,7 @@ def ngrams(words: Words) -> Counter[tuple[str, ...]]:
     return Counter(tuple(words[i : i + n]) for n in range(1, MAX_N + 1) for i in range(len(words) - n + 1))
 
 
-def bleu(counts: Int[np.ndarray, "n 10"]) -> list[float]:
+def bleu(counts: Shaped[np.ndarray, "n 10"]) -> list[float]:
     """BLEU-1 to BLEU-4 of a set, from what `bleu_counts` found of its pictures.
 
     Args:

@@ -19,8 +19,8 @@ def tiny() -> Bundle:
 
 
 def test_made_videos_find_their_texts_better_than_chance(tiny: Bundle) -> None:
-    settings = VideoSettings(frames=3, qa_frames=4, top_k=4)
-    found = run(tiny, Selection(path="scenes", count=8), settings, None)
+    settings = VideoSettings(frames=3, qa_frames=4, top_k=4, start=0)
+    found = run(tiny, Selection(path="", count=8), settings, None)
     assert next(iter(found.measures)) == "t2v_r1"
     ranked = [s for s in found.samples if "rank" in s]
     assert found.measures["t2v_r1"].value == sum(s["rank"] == 1 for s in ranked) / 8
@@ -40,9 +40,10 @@ def test_a_list_of_folders_gives_the_same_as_the_frames(tiny: Bundle, tmp_path: 
             frame.save(tmp_path / made.key / f"{place}.png")
         lines.append({"video": made.key, "texts": [made.captions[0]], "questions": []})
     (tmp_path / "list.jsonl").write_text("\n".join(map(json.dumps, lines)) + "\n\n")
-    settings = VideoSettings(frames=4, qa_frames=4)
-    read = clips_of(Selection(path=str(tmp_path / "list.jsonl"), count=2), settings, tiny.image_spec)
-    made_clips = clips_of(Selection(path="scenes", count=2), settings, tiny.image_spec)
+    settings = VideoSettings(frames=4, qa_frames=4, start=0)
+    listed = settings.model_copy(update={"videos": str(tmp_path / "list.jsonl")})
+    read = clips_of(Selection(path="", count=2), listed, tiny.image_spec)
+    made_clips = clips_of(Selection(path="", count=2), settings, tiny.image_spec)
     for one, other in zip(read, made_clips, strict=True):
         assert (one.key, one.texts) == (other.key, other.texts)
         assert all((a == b).all() for a, b in zip(one.frames, other.frames, strict=True))
@@ -50,11 +51,12 @@ def test_a_list_of_folders_gives_the_same_as_the_frames(tiny: Bundle, tmp_path: 
 
 
 def test_what_is_no_list_is_told(tiny: Bundle, tmp_path: Path) -> None:
-    (tmp_path / "list.jsonl").write_text('{"film": "x"}\n')
+    path, rows = tmp_path / "list.jsonl", Selection(path="")
+    path.write_text('{"film": "x"}\n')
     with pytest.raises(DataError, match="KeyError 'video'"):
-        run(tiny, Selection(path=str(tmp_path / "list.jsonl")), VideoSettings(), None)
+        run(tiny, rows, VideoSettings(videos=str(path)), None)
     with pytest.raises(DataError, match="no list of videos"):
-        run(tiny, Selection(path=str(tmp_path / "none.jsonl")), VideoSettings(), None)
-    (tmp_path / "list.jsonl").write_text('{"video": "x"}\n')
+        run(tiny, rows, VideoSettings(videos=str(tmp_path / "none.jsonl")), None)
+    path.write_text('{"video": "x"}\n')
     with pytest.raises(DataError, match="nothing to measure"):
-        run(tiny, Selection(path=str(tmp_path / "list.jsonl")), VideoSettings(), None)
+        run(tiny, rows, VideoSettings(videos=str(path)), None)

@@ -153,7 +153,11 @@ def _by_java(
     lacks = {metric: missing(metric, settings.jars) for metric in ("meteor", "spice")}
     if not lacks["meteor"]:
         total, each = meteor(words, true, settings.jars)
-        measures["meteor"] = Measure(total, *bootstrap_interval(each, settings.seed))
+        measures["meteor"] = Measure(total)
+        measures["meteor_mean"] = mean_of(each, settings.seed)
+        notes.append(
+            "meteor is of the whole set as the program sums it; meteor_mean, of single captions, is not"
+        )
     if not lacks["spice"]:
         each = spice(words, true, settings.jars)
         measures["spice"] = mean_of(each[~np.isnan(each)], settings.seed)

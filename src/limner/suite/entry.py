@@ -18,8 +18,11 @@ class Entry(NamedTuple):
         settings: its options, with defaults; `--set name=value` changes one.
         run: measures a model, in eval mode, on rows; the settings are of the type above. It raises
             CheckpointError for a model that cannot do the task, DataError for rows that lack what it needs.
+        reads_table: whether the rows are of a table. If not, the task makes or finds its own data as its
+            settings say, and looks at nothing but the count of the selection.
     """
 
     title: str
     settings: type[Config]
     run: Callable[[Bundle, Selection, Any, Progress | None], Outcome]
+    reads_table: bool = True

@@ -175,4 +175,6 @@ def _pool(
     return distinct(scenes, own, order, min(settings.candidates, max(2, count // 2)))
 
 
-ENTRY = Entry("exact captions, counting, questions and matching on made scenes", ScenesSettings, run)
+ENTRY = Entry(
+    "exact captions, counting, questions and matching on made scenes", ScenesSettings, run, reads_table=False
+)

@@ -1,10 +1,11 @@
 """`limner evaluate video`: texts and videos find each other, questions about videos; zero-shot, by frames.
 
-The "table" is a JSONL file, one video a line, whose path is a video file or a folder of pictures beside it:
+Videos are no rows of a table. The setting `videos` names a JSONL file, one video a line, which is a video
+file or a folder of pictures beside that file:
 
     {"video": "1.mp4", "texts": ["a dog runs"], "questions": [{"question": "what runs?", "answers": ["dog"]}]}
 
-The word "scenes" in its place makes short videos whose truth is known.
+Without it short videos are made whose truth is known.
 
 Source: Li et al. 2022 (BLIP, arXiv 2201.12086), section 5.6, Tables 10 and 11.
 """
@@ -37,7 +38,6 @@ from limner.suite.entry import Entry
 from limner.suite.outcome import Measure, Outcome, mean_of
 from limner.suite.selection import Selection
 
-SCENES = "scenes"
 KS = (1, 5, 10)
 
 
@@ -45,20 +45,22 @@ class VideoSettings(Config):
     """How many frames stand for a video, and what is asked.
 
     Args:
+        videos: JSONL file of videos; empty makes them of scenes, 32 or the selection's count.
         frames: for retrieval.
         qa_frames: for questions.
         top_k: candidates re-ranked by the matching head; 0 is by cosine alone.
         caption: which of a scene's two captions is looked for: 0 what is seen, 1 what happens.
-        start: number of the first video of scenes; count is the selection's, 32 when that is 0.
+        start: number of the first made video; past all scenes that were trained on.
         limits: what is refused of a video.
         seed: of scenes and of the intervals' resampling.
     """
 
+    videos: str = ""
     frames: int = Field(default=8, ge=1)
     qa_frames: int = Field(default=16, ge=1)
     top_k: int = Field(default=128, ge=0)
     caption: int = Field(default=0, ge=0, le=1)
-    start: int = Field(default=0, ge=0)
+    start: int = Field(default=10_000_000, ge=0)
     limits: VideoLimits = VideoLimits()
     seed: int = 0
 
@@ -96,7 +98,7 @@ def run(bundle: Bundle, selection: Selection, settings: VideoSettings, progress:
         measures |= asked.measures
     if not measures:
         raise DataError(
-            f"nothing to measure of {bundle.kind} on {selection.path}",
+            f"nothing to measure of {bundle.kind} on {settings.videos or 'made videos'}",
             wanted="texts and a model with a joint space, or questions and one that answers",
         )
     notes = (
@@ -112,17 +114,17 @@ def clips_of(selection: Selection, settings: VideoSettings, spec: ImageSpec) -> 
 
     Raises: DataError when the list cannot be read, or a video is refused.
     """
-    if selection.path == SCENES:
+    if not settings.videos:
         numbers = range(settings.start, settings.start + (selection.count or 32))
         return [_of_scene(number, settings, spec) for number in numbers]
-    path = Path(selection.path)
+    path = Path(settings.videos)
     try:
         lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
         rows = [(str(row["video"]), row) for row in lines]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(
             f"{path} is no list of videos: {type(error).__name__} {error}",
-            wanted='JSONL with "video" and "texts" or "questions" a line, or the word "scenes"',
+            wanted='JSONL with "video" and "texts" or "questions" a line, or none for made ones',
         ) from error
     return [
         _of_row(path.parent / name, name, row, settings, spec)
@@ -209,4 +211,9 @@ def _asked(bundle: Bundle, clips: list[Clip], settings: VideoSettings) -> Outcom
     return Outcome({"qa_accuracy": mean_of([s["right"] for s in samples], settings.seed)}, samples)
 
 
-ENTRY = Entry("texts and videos find each other, questions about videos, by frames", VideoSettings, run)
+ENTRY = Entry(
+    "texts and videos find each other, questions about videos, by frames",
+    VideoSettings,
+    run,
+    reads_table=False,
+)

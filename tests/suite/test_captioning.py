@@ -8,7 +8,7 @@ from limner.data.scenes import SceneSettings
 from limner.errors import ConfigError
 from limner.evaluate.caption_metrics import bleu, caption_scores
 from limner.evaluate.metrics import cider_d
-from limner.suite.captioning import CaptioningSettings, run
+from limner.suite.captioning import CaptioningSettings, measure
 from limner.suite.selection import Selection
 
 
@@ -31,7 +31,7 @@ def test_measures_are_those_of_the_captions(tiny: Bundle, table: Selection, meth
     settings = CaptioningSettings(
         method=method, prompt="", batch_size=3, training_where="key <> ''", clip="limner_tiny"
     )
-    found = run(tiny, table, settings, lambda done, total: seen.append((done, total)))
+    found = measure(tiny, table, settings, lambda done, total: seen.append((done, total)))
     said = [s["caption"] for s in found.samples]
     true = [s["references"] for s in found.samples]
     assert seen == [(3, 8), (6, 8), (8, 8)]
@@ -43,8 +43,8 @@ def test_measures_are_those_of_the_captions(tiny: Bundle, table: Selection, meth
     unseen = found.measures["unseen"].value
     assert unseen <= sum(text not in known for text in said) / 8
     for name in ("cider_d", "bleu_1", "bleu_4", "rouge_l", "itm", "clip_score", "ref_clip_score"):
-        measure = found.measures[name]
-        assert measure.low <= measure.value <= measure.high or name.startswith("bleu")
+        number = found.measures[name]
+        assert number.low <= number.value <= number.high or name.startswith("bleu")
     assert any(note.startswith("METEOR left out: no") for note in found.notes)
 
 

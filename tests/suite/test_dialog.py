@@ -10,7 +10,7 @@ from limner.data.scene_table import build_scenes_table
 from limner.data.scenes import SceneSettings
 from limner.data.table import Table
 from limner.errors import DataError
-from limner.suite.dialog import DialogTaskSettings, run
+from limner.suite.dialog import DialogTaskSettings, measure
 from limner.suite.selection import Selection
 
 
@@ -28,7 +28,7 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_scenes_have_dialogues_with_truth(tiny: Bundle, path: Path) -> None:
     settings = DialogTaskSettings(way="lm", caption="none", options=8)
-    found = run(tiny, Selection(path=str(path), count=4), settings, None)
+    found = measure(tiny, Selection(path=str(path), count=4), settings, None)
     ranks = [s["rank"] for s in found.samples]
     assert found.details["pictures"] == 4
     assert found.details["rounds"] == len(ranks) > 8
@@ -53,13 +53,13 @@ def test_visdial_finds_its_pictures_by_the_number_in_their_key(
     }
     (tmp_path / "v.json").write_text(json.dumps({"data": data}))
     settings = DialogTaskSettings(visdial=str(tmp_path / "v.json"), caption="text")
-    found = run(tiny, Selection(path=str(path)), settings, None)
+    found = measure(tiny, Selection(path=str(path)), settings, None)
     assert [s["key"] for s in found.samples] == [f"{keys[2]}#1"]
     (tmp_path / "v.json").write_text(
         json.dumps({"data": data | {"dialogs": [data["dialogs"][0] | {"image_id": 99}]}})
     )
     with pytest.raises(DataError, match="has a dialogue"):
-        run(tiny, Selection(path=str(path)), settings, None)
+        measure(tiny, Selection(path=str(path)), settings, None)
 
 
 def test_a_table_without_truth_needs_a_file(tiny: Bundle, path: Path, tmp_path: Path) -> None:
@@ -67,4 +67,4 @@ def test_a_table_without_truth_needs_a_file(tiny: Bundle, path: Path, tmp_path: 
     plain = table.arrow([name for name in table.column_names if name not in ("objects", "ground")])
     Table.write(tmp_path / "plain.lance", iter(plain.to_batches()), plain.schema)
     with pytest.raises(DataError, match=r"visdial=visdial_1\.0_val\.json"):
-        run(tiny, Selection(path=str(tmp_path / "plain.lance")), DialogTaskSettings(), None)
+        measure(tiny, Selection(path=str(tmp_path / "plain.lance")), DialogTaskSettings(), None)

@@ -10,7 +10,7 @@ from limner.data.scene_videos import scene_video
 from limner.data.scenes import SceneSettings
 from limner.errors import DataError
 from limner.suite.selection import Selection
-from limner.suite.video import VideoSettings, clips_of, run
+from limner.suite.video import VideoSettings, clips_of, measure
 
 
 @pytest.fixture(scope="module")
@@ -20,7 +20,7 @@ def tiny() -> Bundle:
 
 def test_made_videos_find_their_texts_better_than_chance(tiny: Bundle) -> None:
     settings = VideoSettings(frames=3, qa_frames=4, top_k=4, start=0)
-    found = run(tiny, Selection(path="", count=8), settings, None)
+    found = measure(tiny, Selection(path="", count=8), settings, None)
     assert next(iter(found.measures)) == "t2v_r1"
     ranked = [s for s in found.samples if "rank" in s]
     assert found.measures["t2v_r1"].value == sum(s["rank"] == 1 for s in ranked) / 8
@@ -54,9 +54,9 @@ def test_what_is_no_list_is_told(tiny: Bundle, tmp_path: Path) -> None:
     path, rows = tmp_path / "list.jsonl", Selection(path="")
     path.write_text('{"film": "x"}\n')
     with pytest.raises(DataError, match="KeyError 'video'"):
-        run(tiny, rows, VideoSettings(videos=str(path)), None)
+        measure(tiny, rows, VideoSettings(videos=str(path)), None)
     with pytest.raises(DataError, match="no list of videos"):
-        run(tiny, rows, VideoSettings(videos=str(tmp_path / "none.jsonl")), None)
+        measure(tiny, rows, VideoSettings(videos=str(tmp_path / "none.jsonl")), None)
     path.write_text('{"video": "x"}\n')
     with pytest.raises(DataError, match="nothing to measure"):
-        run(tiny, rows, VideoSettings(videos=str(path)), None)
+        measure(tiny, rows, VideoSettings(videos=str(path)), None)

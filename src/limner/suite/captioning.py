@@ -27,7 +27,6 @@ from limner.evaluate.ptb import ptb_tokens
 from limner.evaluate.tables import Pictured, pictured
 from limner.models.generate import Decoding
 from limner.shapes import ImageSpec
-from limner.suite.entry import Entry
 from limner.suite.outcome import Measure, Outcome, mean_of
 from limner.suite.selection import Selection
 
@@ -87,7 +86,7 @@ class CaptioningSettings(Config):
         )
 
 
-def run(
+def measure(
     bundle: Bundle, selection: Selection, settings: CaptioningSettings, progress: Progress | None
 ) -> Outcome:
     """Caption the pictures of some rows and compare with all their texts."""
@@ -204,6 +203,3 @@ def _training(selection: Selection, where: str) -> list[str]:
     table = Table.open(selection.path, selection.version)
     column = table.column(selection.texts_column, where)
     return [text for texts in column for text in texts or ()]
-
-
-ENTRY = Entry("captions by BLEU, ROUGE-L, CIDEr-D, and by what else is there", CaptioningSettings, run)

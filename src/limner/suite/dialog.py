@@ -22,7 +22,6 @@ from limner.evaluate.dialog import KS, DialogSettings, dialog_ranks, dialog_scor
 from limner.evaluate.metrics import bootstrap_interval
 from limner.evaluate.pictures import Progress
 from limner.evaluate.tables import pictured
-from limner.suite.entry import Entry
 from limner.suite.outcome import Measure, Outcome
 from limner.suite.selection import Selection
 
@@ -46,7 +45,7 @@ class DialogTaskSettings(DialogSettings):
     seed: int = 0
 
 
-def run(
+def measure(
     bundle: Bundle, selection: Selection, settings: DialogTaskSettings, progress: Progress | None
 ) -> Outcome:
     """Rank the candidates of the dialogues about some rows, one sample a round."""
@@ -154,6 +153,3 @@ def _notes(settings: DialogTaskSettings) -> tuple[str, ...]:
         notes.append(f"dialogues about scenes with {settings.options} candidates, not VisDial's 100")
     notes.append("the paper fine-tunes on VisDial for 20 epochs; a model that was not is measured zero-shot")
     return tuple(notes)
-
-
-ENTRY = Entry("candidate answers of a visual dialogue ranked: MRR, R@k, NDCG", DialogTaskSettings, run)

@@ -23,7 +23,6 @@ from limner.evaluate.pictures import Progress, embed_images, embed_texts
 from limner.evaluate.scenes import distinct, swap
 from limner.models.generate import Decoding
 from limner.ready.abilities import answers_as_prompts
-from limner.suite.entry import Entry
 from limner.suite.outcome import Measure, Outcome, mean_of
 from limner.suite.selection import Selection
 
@@ -52,7 +51,9 @@ class ScenesSettings(Config):
     batch_size: int = Field(default=64, ge=1)
 
 
-def run(bundle: Bundle, selection: Selection, settings: ScenesSettings, progress: Progress | None) -> Outcome:
+def measure(
+    bundle: Bundle, selection: Selection, settings: ScenesSettings, progress: Progress | None
+) -> Outcome:
     """Measure a BLIP on made scenes, one sample a scene and a question."""
     count = selection.count or settings.count
     measures: dict[str, Measure] = {}
@@ -173,8 +174,3 @@ def _pool(
     count = len(scenes) // len(settings.styles)
     order = rng.permutation(count).tolist()
     return distinct(scenes, own, order, min(settings.candidates, max(2, count // 2)))
-
-
-ENTRY = Entry(
-    "exact captions, counting, questions and matching on made scenes", ScenesSettings, run, reads_table=False
-)

@@ -29,12 +29,11 @@ from limner.errors import DataError
 from limner.evaluate.metrics import accuracy, bootstrap_interval, first_ranks
 from limner.evaluate.pictures import Progress
 from limner.evaluate.video import rerank_videos, video_cosines, video_tokens
+from limner.evaluate.vqa_answers import answer_tokens
 from limner.models.blip import BLIP
 from limner.models.blip_vqa import BLIPVQA
 from limner.ready.abilities import answers_as_prompts, has_joint_space
-from limner.ready.replies import answers
 from limner.shapes import ImageSpec
-from limner.suite.entry import Entry
 from limner.suite.outcome import Measure, Outcome, mean_of
 from limner.suite.selection import Selection
 
@@ -83,7 +82,9 @@ class Clip(NamedTuple):
     questions: list[tuple[str, list[str]]]
 
 
-def run(bundle: Bundle, selection: Selection, settings: VideoSettings, progress: Progress | None) -> Outcome:
+def measure(
+    bundle: Bundle, selection: Selection, settings: VideoSettings, progress: Progress | None
+) -> Outcome:
     """Measure retrieval where videos have texts and the model compares, and answers where it answers."""
     clips = clips_of(selection, settings, bundle.image_spec)
     measures: dict[str, Measure] = {}
@@ -194,7 +195,7 @@ def _asked(bundle: Bundle, clips: list[Clip], settings: VideoSettings) -> Outcom
     for clip in clips:
         questions = [question for question, _ in clip.questions]
         tokens = video_tokens(bundle, [clip.qa_frames])
-        said = [found for q in questions for found in answers(bundle, tokens, [q])]
+        said = [found for q in questions for found in answer_tokens(bundle, tokens, [q])]
         right = accuracy(said, [accepted for _, accepted in clip.questions])
         for number, ((question, accepted), answer, score) in enumerate(
             zip(clip.questions, said, right.tolist(), strict=True)
@@ -209,11 +210,3 @@ def _asked(bundle: Bundle, clips: list[Clip], settings: VideoSettings) -> Outcom
                 }
             )
     return Outcome({"qa_accuracy": mean_of([s["right"] for s in samples], settings.seed)}, samples)
-
-
-ENTRY = Entry(
-    "texts and videos find each other, questions about videos, by frames",
-    VideoSettings,
-    run,
-    reads_table=False,
-)

@@ -195,7 +195,7 @@ def _asked(bundle: Bundle, clips: list[Clip], settings: VideoSettings) -> Outcom
     for clip in clips:
         questions = [question for question, _ in clip.questions]
         tokens = video_tokens(bundle, [clip.qa_frames])
-        said = [found for q in questions for found in answer_tokens(bundle, tokens, [q])]
+        said = answer_tokens(bundle, tokens, questions, [0] * len(questions))
         right = accuracy(said, [accepted for _, accepted in clip.questions])
         for number, ((question, accepted), answer, score) in enumerate(
             zip(clip.questions, said, right.tolist(), strict=True)

@@ -16,6 +16,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
 
 from limner.errors import DataError
+from limner.evaluate.ptb import ptb_tokens
 
 Array = np.ndarray
 
@@ -144,10 +145,10 @@ _TOKEN = re.compile(
 
 
 def caption_tokens(text: str) -> list[str]:
-    """Cut a caption into words for CIDEr-D: lower case, contractions split, punctuation dropped.
+    """Cut an answer into words to compare it: lower case, contractions split, punctuation and brackets
+    dropped.
 
-    A short stand-in for the Java Penn Treebank tokenizer of the COCO caption evaluation; it drops brackets
-    too.
+    Captions are cut by `limner.evaluate.ptb.ptb_tokens`.
     """
     return _TOKEN.findall(text.lower().translate(_QUOTES))
 
@@ -168,7 +169,11 @@ class Cider(NamedTuple):
     each: Float[Array, " n"]
 
 
-def cider_d(candidates: Sequence[str], references: Sequence[Sequence[str]]) -> Cider:
+def cider_d(
+    candidates: Sequence[str],
+    references: Sequence[Sequence[str]],
+    tokenize: Callable[[str], list[str]] = ptb_tokens,
+) -> Cider:
     """CIDEr-D with n = 1..4, σ = 6 and the factor 10; document frequencies come from `references`.
 
     Equal to the published code, whose length in the Gaussian penalty is the number of bigrams. A set of one
@@ -177,6 +182,7 @@ def cider_d(candidates: Sequence[str], references: Sequence[Sequence[str]]) -> C
     Args:
         candidates: one caption a picture.
         references: one or more true captions a picture.
+        tokenize: cuts a text into words.
     Raises: DataError when the lengths differ or a picture has no reference.
     Source: Vedantam et al. 2015 (arXiv 1411.5726), section 4 and eq. 5.
     """
@@ -185,20 +191,19 @@ def cider_d(candidates: Sequence[str], references: Sequence[Sequence[str]]) -> C
             f"{len(candidates)} captions, {len(references)} lists of references",
             wanted="one caption and one or more references a picture",
         )
-    counted = [[_ngrams(text) for text in texts] for texts in references]
+    counted = [[_ngrams(tokenize(text)) for text in texts] for texts in references]
     frequency = Counter(ngram for texts in counted for ngram in set().union(*texts))
     unseen = float(np.log(len(candidates)))
     rarity = {ngram: unseen - float(np.log(count)) for ngram, count in frequency.items()}
     scores = []
     for text, texts in zip(candidates, counted, strict=True):
-        candidate = _Weights.of(_ngrams(text), rarity, unseen)
+        candidate = _Weights.of(_ngrams(tokenize(text)), rarity, unseen)
         scores.append(np.mean([candidate.likeness(_Weights.of(t, rarity, unseen)) for t in texts]))
     each = np.array(scores)
     return Cider(float(each.mean()), each)
 
 
-def _ngrams(text: str) -> Counter[tuple[str, ...]]:
-    words = caption_tokens(text)
+def _ngrams(words: list[str]) -> Counter[tuple[str, ...]]:
     return Counter(tuple(words[i : i + n]) for n in range(1, _MAX_N + 1) for i in range(len(words) - n + 1))
 
 

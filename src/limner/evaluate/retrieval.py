@@ -99,7 +99,7 @@ def rerank(
     Returns: scores for pictures → texts and for texts → pictures, both of shape (p, t).
     Source: BLIP's released evaluation: ITM logit of "matched" + cosine inside the top k, −100 outside.
     """
-    texts_of, images_of = _top(cosine, top_k), _top(cosine.T, top_k).T
+    texts_of, images_of = top(cosine, top_k), top(cosine.T, top_k).T
     scores = np.full(cosine.shape, OUTSIDE, np.float32)
     for batch, seen in looks(bundle, images, batch_size, progress):
         rows, columns = np.nonzero((texts_of | images_of)[batch.start : batch.stop])
@@ -109,8 +109,13 @@ def rerank(
     return np.where(texts_of, scores, OUTSIDE), np.where(images_of, scores, OUTSIDE)
 
 
-def _top(scores: Float[np.ndarray, "q c"], k: int) -> Bool[np.ndarray, "q c"]:
-    """True at the k largest of each row."""
+def top(scores: Float[np.ndarray, "q c"], k: int) -> Bool[np.ndarray, "q c"]:
+    """True at the k largest of each row, among equal ones the later.
+
+    Args:
+        scores: rows: queries.
+        k: all when there are fewer.
+    """
     inside = np.zeros(scores.shape, dtype=bool)
     best = np.argsort(scores, axis=1, kind="stable")[:, ::-1][:, :k]
     np.put_along_axis(inside, best, values=True, axis=1)

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from limner.checkpoint import Bundle
 from limner.config import Config
 from limner.evaluate.pictures import Progress
-from limner.suite import reasoning, vqa
+from limner.suite import captioning, dialog, reasoning, scenes, video, vqa
 from limner.suite.outcome import Outcome
 from limner.suite.selection import Selection
 
@@ -19,17 +19,42 @@ class Entry(NamedTuple):
         settings: its options, with defaults; `--set name=value` changes one.
         run: measures a model, in eval mode, on rows; the settings are of the type above. It raises
             CheckpointError for a model that cannot do the task, DataError for rows that lack what it needs.
+        reads_table: whether the rows are of a table. If not, the task makes or finds its own data as its
+            settings say, and looks at nothing but the count of the selection.
     """
 
     title: str
     settings: type[Config]
     run: Callable[[Bundle, Selection, Any, Progress | None], Outcome]
+    reads_table: bool = True
 
 
 TASKS: dict[str, Entry] = {
+    "captioning": Entry(
+        "captions by BLEU, ROUGE-L, CIDEr-D, and by what else is there",
+        captioning.CaptioningSettings,
+        captioning.measure,
+    ),
     "vqa": Entry("answers to questions about pictures", vqa.VQASettings, vqa.measure),
     "reasoning": Entry(
         "statements about two pictures, true or false", reasoning.ReasoningSettings, reasoning.measure
+    ),
+    "dialog": Entry(
+        "candidate answers of a visual dialogue ranked: MRR, R@k, NDCG",
+        dialog.DialogTaskSettings,
+        dialog.measure,
+    ),
+    "video": Entry(
+        "texts and videos find each other, questions about videos, by frames",
+        video.VideoSettings,
+        video.measure,
+        reads_table=False,
+    ),
+    "scenes": Entry(
+        "exact captions, counting, questions and matching on made scenes",
+        scenes.ScenesSettings,
+        scenes.measure,
+        reads_table=False,
     ),
 }
 """Name → task, in the order of the docs."""

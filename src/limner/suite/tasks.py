@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from limner.checkpoint import Bundle
 from limner.config import Config
 from limner.evaluate.pictures import Progress
-from limner.suite import reasoning, vqa
+from limner.suite import classification, fewshot, probe, reasoning, retrieval, vqa, zeroshot
 from limner.suite.outcome import Outcome
 from limner.suite.selection import Selection
 
@@ -27,6 +27,31 @@ class Entry(NamedTuple):
 
 
 TASKS: dict[str, Entry] = {
+    "classification": Entry(
+        "top-1 and top-5 of a model's own classifier: one view, ten crops, many scales",
+        classification.ClassificationSettings,
+        classification.measure,
+    ),
+    "zeroshot": Entry(
+        "classes from their names: label alone, one template, an ensemble; superclasses, none of these",
+        zeroshot.ZeroShotSettings,
+        zeroshot.measure,
+    ),
+    "probe": Entry(
+        "logistic regression on frozen features, its strength swept on validation",
+        probe.ProbeSettings,
+        probe.measure,
+    ),
+    "fewshot": Entry(
+        "curves over 1 to 16 labels a class, zero-shot beside them, and how many labels that is worth",
+        fewshot.FewShotSettings,
+        fewshot.measure,
+    ),
+    "retrieval": Entry(
+        "texts of pictures and pictures of texts: R@1, 5, 10, MRR, median rank; re-ranked by ITM with top_k",
+        retrieval.RetrievalSettings,
+        retrieval.measure,
+    ),
     "vqa": Entry("answers to questions about pictures", vqa.VQASettings, vqa.measure),
     "reasoning": Entry(
         "statements about two pictures, true or false", reasoning.ReasoningSettings, reasoning.measure

@@ -5,7 +5,16 @@ from limner.checkpoint import Bundle
 from limner.evaluate.matching import match_logits
 from limner.evaluate.metrics import first_ranks
 from limner.evaluate.pictures import embed_images, embed_texts
-from limner.evaluate.retrieval import OUTSIDE, recalls, rerank, retrieval
+from limner.evaluate.retrieval import (
+    OUTSIDE,
+    rank_measures,
+    ranks_by_cosine,
+    ranks_reranked,
+    recalls,
+    rerank,
+    retrieval,
+    top_candidates,
+)
 
 
 def test_recalls_by_hand_with_several_texts_a_picture() -> None:
@@ -50,3 +59,51 @@ def test_a_right_text_outside_the_top_k_gets_the_rank_of_the_released_order() ->
     order = [4, 2, 5, 3, 1, 0]
     for rank, text in enumerate(order):
         assert first_ranks(scores, np.arange(6)[None] == text) == [rank]
+
+
+def _right(owners: np.ndarray, pictures: int) -> tuple[list[list[int]], list[list[int]]]:
+    return [np.flatnonzero(owners == picture).tolist() for picture in range(pictures)], [
+        [int(owner)] for owner in owners
+    ]
+
+
+@pytest.mark.parametrize("ties", [False, True])
+def test_blocks_rank_as_the_whole(ties: bool) -> None:
+    rng = np.random.default_rng(3)
+    images, texts = rng.normal(size=(11, 4)), rng.normal(size=(33, 4))
+    if ties:
+        images, texts = np.sign(images), np.sign(texts)
+    owners = np.arange(33) % 11
+    to_text, to_image = _right(owners, 11)
+    scores, positives = images @ texts.T, np.arange(11)[:, None] == owners
+    for block in (1, 4, 256):
+        np.testing.assert_array_equal(
+            ranks_by_cosine(images, texts, to_text, block), first_ranks(scores, positives)
+        )
+        np.testing.assert_array_equal(
+            ranks_by_cosine(texts, images, to_image, block), first_ranks(scores.T, positives.T)
+        )
+
+
+@pytest.mark.parametrize("ties", [False, True])
+@pytest.mark.parametrize("k", [1, 4, 12])
+def test_reranked_ranks_are_those_of_the_matrix_filled_with_minus_100(ties: bool, k: int) -> None:
+    rng = np.random.default_rng(4)
+    images, texts, owners = rng.normal(size=(9, 4)), rng.normal(size=(12, 4)), rng.permutation(12) % 9
+    if ties:
+        images, texts = np.sign(images), np.sign(texts)
+    right, _ = _right(owners, 9)
+    inside, cosines = top_candidates(images, texts, k, block=2)
+    np.testing.assert_allclose(cosines, np.take_along_axis(images @ texts.T, inside, 1))
+    scores = np.round(rng.normal(size=inside.shape)) if ties else rng.normal(size=inside.shape)
+    filled = np.full((9, 12), -100.0)
+    np.put_along_axis(filled, inside, scores, axis=1)
+    expected = first_ranks(filled, np.arange(9)[:, None] == owners)
+    np.testing.assert_array_equal(ranks_reranked(inside, scores, right, 12), expected)
+
+
+def test_recalls_and_reciprocal_ranks_of_ranks() -> None:
+    found = {name: values.mean() for name, values in rank_measures(np.array([0, 3, 9, 10])).items()}
+    assert found == pytest.approx(
+        {"r1": 0.25, "r5": 0.5, "r10": 0.75, "mrr": (1 + 1 / 4 + 1 / 10 + 1 / 11) / 4}
+    )

@@ -4,7 +4,14 @@ import pytest
 import torch
 
 from limner.checkpoint import Bundle
-from limner.ready.towers import class_logits, cosine_scale, image_vectors, picture_tokens, text_vectors
+from limner.ready.towers import (
+    class_logits,
+    cosine_scale,
+    image_vectors,
+    penultimate,
+    picture_tokens,
+    text_vectors,
+)
 
 
 @pytest.fixture
@@ -28,6 +35,18 @@ def test_image_vectors(bundles: dict[str, Bundle], pixels: torch.Tensor) -> None
         torch.testing.assert_close(image_vectors(models[kind], pixels), vectors)
     tokens = picture_tokens(models["blip_vqa"], pixels)
     torch.testing.assert_close(tokens[:, 0], expected["blip_vqa"])
+
+
+@torch.no_grad()
+def test_a_probe_reads_what_comes_before_the_joint_space(
+    bundles: dict[str, Bundle], pixels: torch.Tensor
+) -> None:
+    clip, blip, vit = (bundles[kind].model for kind in ("clip", "blip", "vit"))
+    features = penultimate(clip, pixels)
+    torch.testing.assert_close(features, clip.vision(pixels).pooled)
+    assert features.shape[1] == clip.config.vision.width
+    torch.testing.assert_close(penultimate(blip, pixels), blip.encode_image(pixels)[:, 0])
+    torch.testing.assert_close(penultimate(vit, pixels), vit(pixels).pooled)
 
 
 @torch.no_grad()

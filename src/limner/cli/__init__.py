@@ -16,6 +16,7 @@ import limner
 from limner.cli.capfilt import capfilt
 from limner.cli.caption import caption
 from limner.cli.convert import convert
+from limner.cli.evaluate import evaluate
 from limner.cli.export import export
 from limner.cli.human import human
 from limner.cli.import_table import import_table
@@ -93,6 +94,7 @@ app.command("search")(search)
 app.command("capfilt")(capfilt)
 app.command("train")(train)
 app.command("interpolate")(interpolate)
+app.command("evaluate")(evaluate)
 app.command("replay")(replay)
 app.command("report")(report)
 app.command("human")(human)

@@ -4,6 +4,8 @@ Implements: R@1, R@5, R@10 and median rank in both directions, several texts a p
 top k by ITM logit + cosine, all others −100 (neither probability nor divided by the temperature).
 Differs: a pair that is in the top k of both directions is scored once, and each picture passes the vision
 tower twice whatever k is, so that nothing but the cosines is held for the whole set.
+Large sets go block by block (`ranks_by_cosine`, `top_candidates`, `ranks_reranked`): a block of scores and k
+candidates a query are held, never all pairs.
 Checked against: a loop over the released evaluation's steps.
 
 Source: Radford et al. 2021 (CLIP, arXiv 2103.00020), section 3.1.4; Li et al. 2022 (BLIP, arXiv 2201.12086),
@@ -107,6 +109,92 @@ def rerank(
         at = (rows + batch.start, columns)
         scores[at] = logits[:, 1] + cosine[at]
     return np.where(texts_of, scores, OUTSIDE), np.where(images_of, scores, OUTSIDE)
+
+
+def ranks_by_cosine(
+    queries: Float[np.ndarray, "q e"],
+    candidates: Float[np.ndarray, "c e"],
+    right: Sequence[Sequence[int]],
+    block: int = 256,
+) -> Int[np.ndarray, " q"]:
+    """Rank of each query's best right candidate, from 0, with a block of scores in memory at a time.
+
+    Args:
+        queries: unit vectors.
+        candidates: unit vectors.
+        right: the right candidates of each query, one or more.
+        block: queries at a time.
+    Raises: see `first_ranks`.
+    """
+    found = []
+    for start in range(0, len(queries), block):
+        similarity = queries[start : start + block] @ candidates.T
+        positives = np.zeros(similarity.shape, dtype=bool)
+        for row, places in enumerate(right[start : start + block]):
+            positives[row, list(places)] = True
+        found.append(first_ranks(similarity, positives))
+    return np.concatenate(found)
+
+
+def top_candidates(
+    queries: Float[np.ndarray, "q e"],
+    candidates: Float[np.ndarray, "c e"],
+    k: int,
+    block: int = 256,
+) -> tuple[Int[np.ndarray, "q k"], Float[np.ndarray, "q k"]]:
+    """The k candidates of the largest cosine of each query, best first, and these cosines; block by block."""
+    places, cosines = [], []
+    for start in range(0, len(queries), block):
+        similarity = queries[start : start + block] @ candidates.T
+        best = np.argsort(similarity, axis=1, kind="stable")[:, ::-1][:, :k]
+        places.append(best)
+        cosines.append(np.take_along_axis(similarity, best, axis=1))
+    return np.concatenate(places), np.concatenate(cosines)
+
+
+def ranks_reranked(
+    inside: Int[np.ndarray, "q k"],
+    scores: Float[np.ndarray, "q k"],
+    right: Sequence[Sequence[int]],
+    candidates: int,
+) -> Int[np.ndarray, " q"]:
+    """Rank of each query's best right candidate where only k candidates have a score and all others −100.
+
+    Equal scores stand as in `first_ranks`: the larger index first.
+
+    Args:
+        inside: candidates that were scored.
+        scores: of these, above −100.
+        right: the right candidates of each query, one or more.
+        candidates: how many there are.
+    """
+    return np.array(
+        [
+            _rank_reranked(own, score, np.asarray(wanted), candidates)
+            for own, score, wanted in zip(inside, scores, right, strict=True)
+        ]
+    )
+
+
+def _rank_reranked(
+    inside: Int[np.ndarray, " k"],
+    scores: Float[np.ndarray, " k"],
+    right: Int[np.ndarray, " r"],
+    candidates: int,
+) -> int:
+    hits = np.isin(inside, right)
+    if hits.any():
+        best = float(scores[hits].max())
+        place = int(inside[hits & (scores == best)].max())
+        return int(((scores > best) | ((scores == best) & (inside > place))).sum())
+    place = int(right.max())
+    return len(inside) + (candidates - 1 - place) - int((inside > place).sum())
+
+
+def rank_measures(ranks: Int[np.ndarray, " q"]) -> dict[str, Float[np.ndarray, " q"]]:
+    """What each query adds to recall at 1, 5, 10 and to the mean reciprocal rank; ranks count from 0."""
+    hits = {f"r{k}": (ranks < k).astype(np.float64) for k in KS}
+    return hits | {"mrr": 1 / (ranks + 1.0)}
 
 
 def top(scores: Float[np.ndarray, "q c"], k: int) -> Bool[np.ndarray, "q c"]:

@@ -48,6 +48,22 @@ def image_vectors(model: nn.Module, pixels: Float[Tensor, "b 3 y x"]) -> Float[T
     return pooled.float()
 
 
+def penultimate(model: nn.Module, pixels: Float[Tensor, "b 3 y x"]) -> Float[Tensor, "b d"]:
+    """What the last layer before any projection or classifier gives of pictures, for a linear probe.
+
+    Args:
+        model: any that reads pictures.
+        pixels: `normed`, of the model's size, device and dtype.
+    Returns: fp32, not normalised; of a CLIP's ViT and of a BLIP the class token before the joint space.
+    Source: Radford et al. 2021, section 3.2 and appendix A.3.
+    """
+    if isinstance(model, CLIP):
+        return model.image_features(pixels).float()
+    if isinstance(model, GROUNDED):
+        return model.encode_image(pixels)[:, 0].float()
+    return image_vectors(model, pixels)
+
+
 def class_logits(model: nn.Module, pixels: Float[Tensor, "b 3 y x"]) -> Float[Tensor, "b k"]:
     """Scores of the model's own classifier, fp32.
 

@@ -6,7 +6,19 @@ from typing import Any, NamedTuple
 from limner.checkpoint import Bundle
 from limner.config import Config
 from limner.evaluate.pictures import Progress
-from limner.suite import captioning, dialog, reasoning, scenes, video, vqa
+from limner.suite import (
+    captioning,
+    classification,
+    dialog,
+    fewshot,
+    probe,
+    reasoning,
+    retrieval,
+    scenes,
+    video,
+    vqa,
+    zeroshot,
+)
 from limner.suite.outcome import Outcome
 from limner.suite.selection import Selection
 
@@ -30,6 +42,31 @@ class Entry(NamedTuple):
 
 
 TASKS: dict[str, Entry] = {
+    "classification": Entry(
+        "top-1 and top-5 of a model's own classifier: one view, ten crops, many scales",
+        classification.ClassificationSettings,
+        classification.measure,
+    ),
+    "zeroshot": Entry(
+        "classes from their names: label alone, one template, an ensemble; superclasses, none of these",
+        zeroshot.ZeroShotSettings,
+        zeroshot.measure,
+    ),
+    "probe": Entry(
+        "logistic regression on frozen features, its strength swept on validation",
+        probe.ProbeSettings,
+        probe.measure,
+    ),
+    "fewshot": Entry(
+        "curves over 1 to 16 labels a class, zero-shot beside them, and how many labels that is worth",
+        fewshot.FewShotSettings,
+        fewshot.measure,
+    ),
+    "retrieval": Entry(
+        "texts of pictures and pictures of texts: R@1, 5, 10, MRR, median rank; re-ranked by ITM with top_k",
+        retrieval.RetrievalSettings,
+        retrieval.measure,
+    ),
     "captioning": Entry(
         "captions by BLEU, ROUGE-L, CIDEr-D, and by what else is there",
         captioning.CaptioningSettings,

@@ -228,7 +228,7 @@ def _refused(recorder: Recorder, facts: dict[str, Any], error: LimnerError) -> F
 
 
 def _table_facts(selection: Selection) -> dict[str, Any] | LimnerError:
-    """Version and digest of the rows; the error when there are none. Only the count where no table is read."""
+    """Version and digest of the rows, the error when there are none; the count where no table is read."""
     if not selection.path:
         return {"count": selection.count}
     try:

@@ -180,6 +180,7 @@ def test_a_lost_machine_costs_nothing_with_a_mirror(make_recipe, tmp_path):
     again = run(make_recipe(place), tmp_path / "other", resume=True)
     assert (again.reason, again.step) == ("finished", 3)
     assert again.measures == first.measures
+    assert load(tmp_path / "there" / "model").digest == load(again.model).digest
     with pytest.raises(CheckpointError, match="holds run"):
         run(make_recipe(place, "optim.lr=0.5"), tmp_path / "third")
     assert not (tmp_path / "third").exists()

@@ -339,3 +339,14 @@ def test_a_mirror_that_fails_does_not_stop_training(make_job, tmp_path):
     with pytest.warns(RuntimeWarning, match="step-0000002 was not copied to file://"):
         assert train(job, tmp_path / "run").reason == "finished"
     assert [state.step for state in states(tmp_path / "run")] == [2]
+
+
+def test_the_best_weights_come_back_from_a_mirror(make_job, tmp_path):
+    """The best is before the machine is lost, and what is shipped is still it."""
+    machine = {"mirror": f"file://{tmp_path}/there"}
+    whole = train(judged(make_job(), [0.1, 0.9, 0.2, 0.3]), tmp_path / "whole")
+    job = judged(make_job(machine=machine), [0.1, 0.9, 0.2])
+    train(job, tmp_path / "one", report=interrupt_at(5))
+    ended = train(judged(make_job(machine=machine), [0.3]), tmp_path / "two", resume=True)
+    for name, weight in whole.model.state_dict().items():
+        assert torch.equal(weight, ended.model.state_dict()[name]), name

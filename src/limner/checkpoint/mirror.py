@@ -1,6 +1,8 @@
 """Train states kept a second time in a place elsewhere, such as `s3://bucket/runs/mine`, by fsspec.
 
     PLACE/run.json                the digest of the run it belongs to
+    PLACE/model/                  the bundle, when the run has ended
+    PLACE/best/step-0000100/      the best weights, where a best is kept
     PLACE/step-0000123/           {model,average,optimizer,…}.safetensors  state.json
 
 `state.json` names every file with its SHA-256; it is written last and removed first, so a state whose copy
@@ -107,6 +109,18 @@ class Mirror:
                 self._warn(f"passed over {name} of", error, "the one before it is tried")
             else:
                 return
+
+    def below(self, name: str) -> "Mirror":
+        """The place of this name in it."""
+        return Mirror(f"{self.address}/{name}")
+
+    def ship(self, folder: Path) -> None:
+        """Copy a finished model there, under its own name; what fails is warned about, and no more."""
+        try:
+            for path in sorted(folder.iterdir()):
+                self._store.put_file(str(path), self._path(folder.name, path.name))
+        except Exception as error:
+            self._warn(f"{folder} was not copied to", error, "it is whole on this machine")
 
     def drop(self, after: int) -> None:
         """Remove the train states past step `after`: a run that went back before them writes them anew."""

@@ -112,6 +112,8 @@ def _run(recipe: Recipe, out: Path, resume: bool, report: Report, card: str) -> 
     if finished and ranks.rank() == 0:
         card = card or card_of(recipe, task, made.derived, ended.measures, ended.seconds, machine_facts())
         save_model(model, ended.model, recipe, task, card)
+        if recipe.machine.mirror:
+            Mirror(recipe.machine.mirror).ship(model)
     ranks.wait()
     return RunResult(
         out=out,

@@ -411,9 +411,10 @@ class Run:
         self.best = Best(value, self.step, 0)
         if ranks.rank() == 0:
             weights = {"average": stored_weights(self.average.model)}
-            save_train_state(
-                self.out / "best", TrainState(self.step, weights, {"measures": self.measures}), 1
-            )
+            state = TrainState(self.step, weights, {"measures": self.measures})
+            folder = save_train_state(self.out / "best", state, 1)
+            if self.mirror:
+                self.mirror.below("best").keep(folder, 1)
 
     def best_model(self) -> nn.Module:
         """The best averaged weights, and their measures with them, where a best is kept; else the last."""
@@ -505,13 +506,13 @@ class Run:
             report(f"resumed at step {self.step} of {self.job.settings.steps}")
 
     def _fetch(self) -> None:
-        """Bring the mirror's newest checkpoint: the first rank, then machines with a disk of their own."""
-        if self.mirror and ranks.rank() == 0:
-            self.mirror.fetch(self.out / "checkpoints")
-        ranks.wait()
-        if self.mirror and ranks.rank() != 0 and ranks.local_rank() == 0:
-            self.mirror.fetch(self.out / "checkpoints")
-        ranks.wait()
+        """Bring the mirror's newest and best: the first rank, then machines with a disk of their own."""
+        mine = [ranks.rank() == 0, ranks.rank() != 0 and ranks.local_rank() == 0]
+        for turn in mine:
+            if self.mirror and turn:
+                self.mirror.fetch(self.out / "checkpoints")
+                self.mirror.below("best").fetch(self.out / "best")
+            ranks.wait()
 
 
 def in_precision(precision: str, device: torch.device) -> torch.autocast:

@@ -15,6 +15,7 @@ from typer.core import TyperGroup
 import limner
 from limner.cli.capfilt import capfilt
 from limner.cli.caption import caption
+from limner.cli.compare import compare
 from limner.cli.convert import convert
 from limner.cli.evaluate import evaluate
 from limner.cli.export import export
@@ -97,6 +98,7 @@ app.command("interpolate")(interpolate)
 app.command("evaluate")(evaluate)
 app.command("replay")(replay)
 app.command("report")(report)
+app.command("compare")(compare)
 app.command("human")(human)
 app.command("models")(models)
 app.command("inspect")(inspect)

@@ -6,12 +6,14 @@ out.
 
 from collections import defaultdict
 from collections.abc import Hashable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import numpy as np
 
 from limner.errors import DataError
 from limner.evaluate.comparison import Difference, holm, paired_difference
+from limner.suite.run import results, samples_of
 
 _SHOWN: Final = 24
 
@@ -106,6 +108,35 @@ class Flip(NamedTuple):
     first: dict[str, Any]
     second: dict[str, Any]
     gain: float
+
+
+def results_of(folder: str | Path, model: str = "", task: str = "") -> list[Result]:
+    """The results in a folder that `limner evaluate` has written.
+
+    Args:
+        folder: of the results.
+        model: only those of this model; all when empty.
+        task: only those of this task.
+    Raises: DataError when there are none.
+    """
+    records = results(folder)
+    found = [
+        Result(
+            record["task"],
+            record["model"],
+            record["table"],
+            {name: float(value["value"]) for name, value in record["measures"].items()},
+            samples_of(folder, record),
+            record,
+        )
+        for record in records
+        if model in ("", record["model"]) and task in ("", record["task"])
+    ]
+    if not found:
+        held = sorted({f"{record['task']} of {record['model']}" for record in records})
+        asked = " of ".join(filter(None, (task, model)))
+        raise DataError(f"{folder} holds no result: {asked}", wanted=", ".join(held))
+    return found
 
 
 def compare(first: Result, second: Result, seed: int = 0, shown: int = _SHOWN) -> Comparison:

@@ -24,7 +24,7 @@ def test_held_out_loss_is_the_mean_over_rows_whatever_the_batches():
     model, spec = NGrams(config).eval(), ImageSpec(size=16)
     step = NGramsStep(NGramsSettings(kind="ngrams"), spec, DICTIONARY.prefixes)
     task = Task(
-        "", config, spec, model, DICTIONARY, (), AsNGrams(DICTIONARY), step, start_draws, True, "", ""
+        "", config, spec, model, DICTIONARY, (), AsNGrams(DICTIONARY), step, start_draws, "texts", "", ""
     )
     chance = np.random.default_rng(0)
     images = list(chance.integers(0, 255, (70, 16, 16, 3), dtype=np.uint8))
@@ -33,6 +33,6 @@ def test_held_out_loss_is_the_mean_over_rows_whatever_the_batches():
     found = held_out(task, model, rows)
     samples = [Sample("", image, "a dog") for image in images]
     whole = step(model, start_draws(model, 0), task.collate(samples), 0)  # 64 and 6, against all at once
-    assert found["loss"] == pytest.approx(float(whole.loss), rel=1e-5)
+    assert found["loss"] == pytest.approx(whole.loss.item(), rel=1e-5)
     assert found["perplexity"] == pytest.approx(math.exp(found["loss"]), rel=1e-5)
     assert isinstance(step, OWN_LOSS)

@@ -179,7 +179,7 @@ def _prior(recipe: Recipe, start: Bundle | None, report: Report) -> Task:
         collate=prior.collate,
         step=prior.step(parts.spec),
         start=start_draws,
-        texted=True,
+        unit="texts",
         purpose=recipe.objective.kind,
         hint=prior.hint,
     )

@@ -68,7 +68,7 @@ def test_a_method_runs_from_its_recipe_to_a_model_that_sees(kind, recipe, tmp_pa
     assert {"all/loss"} <= result.measures.keys() or {"all/i2t_r1", "all/t2i_r10"} <= result.measures.keys()
     Image.new("RGB", (20, 20), "red").save(tmp_path / "red.png")
     model = limner.load(result.model)
-    vector = model.encode_image(tmp_path / "red.png")
+    vector = model.encode_image(tmp_path / "red.png")[0]
     assert vector.shape == (4,) if kind == "convirt" else vector.ndim == 1
     if kind in ("convirt", "ngrams"):
         found = model.classify(tmp_path / "red.png", labels=["red", "blue"])

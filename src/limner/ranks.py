@@ -19,13 +19,18 @@ import torch.distributed as dist
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
+_ALONE: list[bool] = []
+"""One entry a block of `alone`."""
+
 _PATIENCE = timedelta(hours=4)
 """How long a rank waits for the others: an evaluation on one of them takes its time."""
 
 
 def size() -> int:
-    """How many processes share each batch; 1 outside `joined`."""
-    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+    """How many processes share each batch; 1 outside `joined`, and within `alone`."""
+    if _ALONE or not (dist.is_available() and dist.is_initialized()):
+        return 1
+    return dist.get_world_size()
 
 
 def rank() -> int:
@@ -57,6 +62,16 @@ def joined(device: str = "auto") -> Iterator[None]:
         yield
     finally:
         dist.destroy_process_group()
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """Be one process for a while: what one rank measures is not the others' business."""
+    _ALONE.append(True)
+    try:
+        yield
+    finally:
+        _ALONE.pop()
 
 
 def wait() -> None:

@@ -13,17 +13,35 @@ from limner.config import Config
 from limner.errors import ConfigError
 from limner.models import MODELS, build, entry
 from limner.models.axial import AxialResNetConfig, AxialViTConfig, AxialViTOutput
+from limner.models.bag_of_words import BagOfWordsConfig, BagOfWordsOutput
 from limner.models.bert import BertConfig
 from limner.models.blip import BLIP, BLIPConfig, BLIPOutput
 from limner.models.blip_nlvr2 import BLIPNLVR2, BLIPNLVR2Config, BLIPNLVR2Output
 from limner.models.blip_vqa import BLIPVQA, BLIPVQAConfig, BLIPVQAOutput
 from limner.models.clip import CLIP, CLIPConfig, CLIPOutput, CLIPTextConfig
 from limner.models.clip_resnet import CLIPResNetConfig
+from limner.models.convirt import ConVIRT, ConVIRTConfig, ConVIRTOutput
 from limner.models.cordonnier import CordonnierConfig, CordonnierOutput
+from limner.models.icmlm import ICMLM, ICMLMConfig, ICMLMOutput
 from limner.models.local_attention import LocalAttentionConfig
 from limner.models.masked_patch import MASK, MaskedPatch, MaskedPatchConfig, MaskedPatchOutput
+from limner.models.ngrams import NGramsConfig, NGramsOutput
 from limner.models.resnet import ResNetConfig, ResNetOutput
+from limner.models.virtex import VirTex, VirTexConfig, VirTexOutput
 from limner.models.vit import ViTConfig, ViTOutput
+
+
+def _layer(width: int, mlp_dim: int, attentions: int = 2) -> int:
+    """Parameters of a post-norm layer: attentions, MLP and a norm behind each."""
+    attention = 4 * width * (width + 1) + 2 * width
+    return attentions * attention + 2 * width * mlp_dim + width + mlp_dim + 2 * width
+
+
+BERT_LAYER = _layer(768, 3072, attentions=1)
+BERT = (30_522 + 512 + 2) * 768 + 12 * BERT_LAYER  # without token types and pooler
+VIRTEX_GRID = 2049 * 2048
+VIRTEX_WORDS = (10_030 + 2) * 2048 + 10_000
+VIRTEX_LAYER = _layer(2048, 8192)
 
 PARAMETERS = {  # papers.md: He Table 1 as torchvision has it; ViT at 224 px, 1000 classes; BLIP Table 3
     "resnet18": 11_689_512,
@@ -109,6 +127,26 @@ PARAMETERS = {  # papers.md: He Table 1 as torchvision has it; ViT at 224 px, 10
     "cordonnier_content": 29_601_882,
     "cordonnier_small": 391_963,
     "masked_patch_b16": 85_798_656 + 768 + 769 * 512,
+    # encoder without its classifier, and a matrix with or without a bias
+    "bag_of_words_resnet50": 23_508_032 + 2049 * 10_000,
+    "bag_of_words_vit_b32": 87_455_232 + 769 * 10_000,
+    "ngrams_resnet34": 21_284_672 + 512 * 142_806,
+    "ngrams_vit_b32": 87_455_232 + 768 * 142_806,
+    "virtex_resnet50": 23_508_032 + VIRTEX_GRID + VIRTEX_WORDS + 2 * VIRTEX_LAYER,
+    "virtex_resnet50_forward": 23_508_032 + VIRTEX_GRID + VIRTEX_WORDS + VIRTEX_LAYER,
+    "virtex_vit_b32": 87_455_232 + 769 * 1024 + (10_030 + 2) * 1024 + 10_000 + 2 * _layer(1024, 4096),
+    "icmlm_tp_resnet50": 23_508_032 + 2049 * 1000,
+    "icmlm_att_fc_resnet50": 23_508_032
+    + 2049 * 1000
+    + BERT
+    + 2 * 769 * 768
+    + 2 * 2049 * 768
+    + 2 * 768
+    + 769 * 1000,
+    "icmlm_resnet50": 23_508_032 + 2049 * 1000 + BERT + 2049 * 768 + 4 * 768 + BERT_LAYER + 769 * 1000,
+    "icmlm_vit_b32": 87_455_232 + 769 * 1000 + BERT + 769 * 768 + 4 * 768 + BERT_LAYER + 769 * 1000,
+    "convirt_resnet50": 23_508_032 + 2049 * (2048 + 512) + 769 * (768 + 512) + BERT - (30_522 - 28_996) * 768,
+    "convirt_vit_b32": 87_455_232 + 2 * 769 * (768 + 512) + BERT - (30_522 - 28_996) * 768,
     "clip_rn50": 102_007_137,
     "clip_rn101": 119_688_033,
     "clip_rn50x4": 178_300_601,
@@ -163,6 +201,9 @@ VISION = ViTConfig(image_size=32, patch_size=8, width=24, depth=2, num_heads=3, 
 HYBRID = VISION.model_copy(update={"stem": (8, 12), "drop_path": 0.3, "num_classes": 0})
 CLIP_TEXT = CLIPTextConfig(vocab_size=40, context_length=12, width=24, depth=2, num_heads=2, mlp_dim=32)
 CLIP_RESNET = CLIPResNetConfig(depths=(1, 1, 2, 1), width=8, image_size=32, num_heads=4, embed_dim=16)
+PRIOR_TEXT = TEXT.model_copy(update={"memory_width": 16})
+PRIOR_VIT = VISION.model_copy(update={"num_classes": 0})
+PRIOR_RESNET = ResNetConfig(block="basic", depths=(1, 1), widths=(8, 16), num_classes=0)
 SMALL: dict[str, Config] = {
     "resnet_basic": ResNetConfig(block="basic", depths=(2, 1), widths=(8, 16), num_classes=5),
     **{
@@ -212,6 +253,15 @@ SMALL: dict[str, Config] = {
         for position in ("quadratic", "learned", "content")
     },
     "masked_patch": MaskedPatchConfig(vision=VISION.model_copy(update={"num_classes": 0})),
+    "bag_of_words": BagOfWordsConfig(vision=PRIOR_RESNET, vocab_size=12),
+    "ngrams": NGramsConfig(vision=PRIOR_VIT, num_ngrams=12),
+    "virtex": VirTexConfig(vision=PRIOR_VIT, text=PRIOR_TEXT),
+    "virtex_forward": VirTexConfig(vision=PRIOR_RESNET, text=PRIOR_TEXT, both_ways=False),
+    **{
+        f"icmlm_{form}": ICMLMConfig(vision=PRIOR_RESNET, text=PRIOR_TEXT, form=form, num_concepts=6)
+        for form in ("tp", "att_fc", "tfm")
+    },
+    "convirt": ConVIRTConfig(vision=PRIOR_RESNET, text=PRIOR_TEXT, embed_dim=8),
     "clip_vit": CLIPConfig(
         vision=VISION.model_copy(update={"num_classes": 0, "pre_norm": True, "patch_bias": False}),
         text=CLIP_TEXT,
@@ -245,11 +295,17 @@ OUTPUTS = {
     AxialResNetConfig: ResNetOutput,
     AxialViTConfig: AxialViTOutput,
     CordonnierConfig: CordonnierOutput,
+    BagOfWordsConfig: BagOfWordsOutput,
+    NGramsConfig: NGramsOutput,
+    VirTexConfig: VirTexOutput,
+    ICMLMConfig: ICMLMOutput,
+    ConVIRTConfig: ConVIRTOutput,
     CLIPConfig: CLIPOutput,
     BLIPConfig: BLIPOutput,
     BLIPVQAConfig: BLIPVQAOutput,
     BLIPNLVR2Config: BLIPNLVR2Output,
 }
+CAPTIONED = (VirTexConfig, ICMLMConfig, ConVIRTConfig)
 GROUNDED = (BLIPConfig, BLIPVQAConfig, BLIPNLVR2Config)
 
 
@@ -263,12 +319,14 @@ def inputs(config: Config, batch: int) -> tuple[Tensor, ...]:
     pixels = torch.randn(batch, 3, side, side)
     if isinstance(config, MaskedPatchConfig):
         return pixels, torch.tensor([MASK, 3, *range(2, config.vision.num_patches)]).expand(batch, -1)
-    if not isinstance(config, (*GROUNDED, CLIPConfig)):
+    if not isinstance(config, (*GROUNDED, *CAPTIONED, CLIPConfig)):
         return (pixels,)
     ids = torch.randint(7, config.text.vocab_size, (batch, 9))
     if isinstance(config, CLIPConfig):
         return pixels, ids
     texts = ids, torch.arange(9) < torch.tensor([[9], [4], [7]])[:batch]
+    if isinstance(config, ICMLMConfig):
+        return pixels, *texts, torch.tensor([2, 3, 4])[:batch]
     if isinstance(config, BLIPVQAConfig):
         return pixels, *texts, ids.flip(1)
     return (pixels, pixels.flip(2), *texts) if isinstance(config, BLIPNLVR2Config) else (pixels, *texts)
@@ -289,6 +347,8 @@ def test_named_model_has_its_size_and_reads_pictures_of_its_spec(name: str) -> N
         rest = [torch.zeros(ids, dtype=torch.int64)] if ids else []
         texts = torch.zeros(2, 6, dtype=torch.int64)
         grounded = {BLIPVQA: [texts, None, texts], BLIPNLVR2: [pixels, texts]}
+        mask = torch.ones_like(texts, dtype=torch.bool)
+        grounded |= {VirTex: [texts], ICMLM: [texts, mask, texts[:, 0]], ConVIRT: [texts, mask]}
         rest = grounded.get(type(model), rest)
     assert sum(p.numel() for p in model.parameters()) == PARAMETERS[name]
     output = model(pixels, *rest)
@@ -298,6 +358,11 @@ def test_named_model_has_its_size_and_reads_pictures_of_its_spec(name: str) -> N
         BLIPNLVR2Config: lambda _: (2, 2),
         CLIPConfig: lambda _: (),
         MaskedPatchConfig: lambda _: (2, 196, 512),
+        BagOfWordsConfig: lambda c: (2, c.vocab_size),
+        NGramsConfig: lambda c: (2, c.num_ngrams),
+        VirTexConfig: lambda c: (2, 6, c.text.vocab_size),
+        ICMLMConfig: lambda c: (2, c.num_concepts),
+        ConVIRTConfig: lambda c: (2, c.embed_dim),
     }
     classes = last.get(type(found.config), lambda c: (2, c.num_classes))
     assert tuple(output[-1].shape) == classes(found.config)

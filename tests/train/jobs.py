@@ -17,32 +17,49 @@ from limner import ranks
 from limner.data.batches import AsCaptioned, AsLabelled, AsPictures
 from limner.data.bpe import CLIPTokenizer
 from limner.data.loader import Loader, Pairs
+from limner.data.ngram_dictionary import AsNGrams, NGramDictionary
 from limner.data.question_batches import AsQuestions, AsStatements
 from limner.data.rows import Sample
 from limner.data.tokenizers import WordPiece
+from limner.data.worded import AsTagged, AsWorded
+from limner.models.bag_of_words import BagOfWords, BagOfWordsConfig
 from limner.models.bert import BertConfig
 from limner.models.blip import BLIP, BLIPConfig
 from limner.models.blip_nlvr2 import nlvr2_from
 from limner.models.blip_vqa import vqa_from
 from limner.models.clip import CLIP, CLIPConfig, CLIPTextConfig
+from limner.models.convirt import ConVIRT, ConVIRTConfig
+from limner.models.icmlm import ICMLM, ICMLMConfig
 from limner.models.masked_patch import MaskedPatch, MaskedPatchConfig
+from limner.models.ngrams import NGrams, NGramsConfig
 from limner.models.resnet import ResNet, ResNetConfig
+from limner.models.virtex import VirTex, VirTexConfig
 from limner.models.vit import ViT
 from limner.models.vit_config import ViTConfig
 from limner.shapes import ImageSpec
 from limner.train.loop import Job, MachineSettings, TrainSettings, train
 from limner.train.optim import OptimSettings
 from limner.train.steps import (
+    BagOfWordsSettings,
+    BagOfWordsStep,
     BLIPStep,
     ClassificationSettings,
     ClassificationStep,
     CLIPStep,
     ContrastiveSettings,
+    ConVIRTSettings,
+    ConVIRTStep,
+    ICMLMSettings,
+    ICMLMStep,
     MaskedPatchSettings,
     MaskedPatchStep,
+    NGramsSettings,
+    NGramsStep,
     NLVR2Settings,
     NLVR2Step,
     ObjectiveSettings,
+    VirTexSettings,
+    VirTexStep,
     VQASettings,
     VQAStep,
     start_blip,
@@ -112,6 +129,38 @@ def blip_config(tokenizer: WordPiece, dropout: float = 0.1) -> BLIPConfig:
     return BLIPConfig(vision=vision, text=text, embed_dim=8, **ids)
 
 
+def dictionary() -> NGramDictionary:
+    """N-grams of these rows."""
+    return NGramDictionary.from_texts([f"{a} beside {b}" for a, b in PAIRS], min_count=1)
+
+
+def prior_of(kind: str, how: dict[str, Any]) -> tuple[Any, Any, Any]:
+    """Model, step and collate of a method before CLIP, without dropout."""
+    text = BertConfig(vocab_size=words().vocab_size, depth=1, memory_width=16, dropout=0.0, **SIZES)
+    known, concepts = words(), tuple(COLOURS)
+    if kind == "bag_of_words":
+        chosen = BagOfWordsSettings(kind="bag_of_words", **how)
+        special = (known.pad_id, known.cls_id, known.sep_id)
+        model: Any = BagOfWords(BagOfWordsConfig(vision=VISION, vocab_size=known.vocab_size))
+        return model, BagOfWordsStep(chosen, SPEC, special), AsWorded(known)
+    if kind == "ngrams":
+        grown = dictionary()
+        model = NGrams(NGramsConfig(vision=VISION, num_ngrams=grown.vocab_size))
+        return model, NGramsStep(NGramsSettings(kind="ngrams", **how), SPEC, grown.prefixes), AsNGrams(grown)
+    if kind == "virtex":
+        model = VirTex(VirTexConfig(vision=VISION, text=text))
+        return model, VirTexStep(VirTexSettings(kind="virtex", **how), SPEC), AsWorded(known)
+    if kind == "icmlm":
+        model = ICMLM(ICMLMConfig(vision=VISION, text=text, num_concepts=len(concepts)))
+        step = ICMLMStep(ICMLMSettings(kind="icmlm", **how), SPEC, known.mask_id)
+        return model, step, AsTagged(known, concepts)
+    model = ConVIRT(ConVIRTConfig(vision=VISION, text=text, embed_dim=8))
+    return model, ConVIRTStep(ConVIRTSettings(kind="convirt", **how), SPEC), AsWorded(known)
+
+
+PRIORS = ("bag_of_words", "ngrams", "virtex", "icmlm", "convirt")
+
+
 def model_of(kind: str) -> Any:
     """A fresh model of a kind, without dropout."""
     if kind == "resnet":
@@ -138,12 +187,16 @@ def make_job(
     """The same fresh job of a kind each time, for this rank; further keywords are train settings."""
     settings = TrainSettings(**{"steps": 20, "batch_size": 8, "log_every": 5, **train})
     torch.manual_seed(settings.seed)
-    model, how = model_of(kind), objective or {}
+    how = objective or {}
+    if kind in PRIORS:
+        model, step, collate = prior_of(kind, how)
+    else:
+        model = model_of(kind)
     state: Any = start_draws(model, settings.seed)
     if kind in ("resnet", "vit"):
         chosen = ClassificationSettings(kind="classification", **how)
-        step: Any = ClassificationStep(chosen, SPEC, 5)
-        collate: Any = AsLabelled(tuple(COLOURS))
+        step = ClassificationStep(chosen, SPEC, 5)
+        collate = AsLabelled(tuple(COLOURS))
     elif kind == "masked_patch":
         step = MaskedPatchStep(MaskedPatchSettings(kind="masked_patch", **how), SPEC)
         collate = AsPictures()
@@ -154,7 +207,7 @@ def make_job(
         step, collate = VQAStep(VQASettings(kind="vqa", **how), SPEC), AsQuestions(words())
     elif kind == "nlvr2":
         step, collate = NLVR2Step(NLVR2Settings(kind="nlvr2", **how), SPEC), AsStatements(words())
-    else:
+    elif kind == "blip":
         terms = ObjectiveSettings(**{"queue_size": 16, "alpha_steps": 3, **how})
         state, step, collate = start_blip(model, terms, settings.seed), BLIPStep(terms, SPEC), Pairs(words())
     size, rank = ranks.size(), ranks.rank()

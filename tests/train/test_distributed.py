@@ -18,6 +18,7 @@ from limner.train.loop import Job, train
 from limner.train.steps import StepResult, start_draws
 
 KINDS = ("resnet", "vit", "masked_patch", "clip", "blip", "vqa", "nlvr2")
+KINDS += ("bag_of_words", "ngrams", "virtex", "icmlm", "convirt")
 HERE = Path(__file__).parent
 
 

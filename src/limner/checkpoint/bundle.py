@@ -13,11 +13,13 @@ from limner.checkpoint.files import atomic_folder, check_sums, read_json, read_t
 from limner.checkpoint.weights import Precision, built_with, narrowed, stored_weights
 from limner.config import Config, build
 from limner.data.bpe import CLIPTokenizer
+from limner.data.ngram_dictionary import NGramDictionary
 from limner.data.tokenizers import WordPiece
 from limner.errors import CheckpointError
 from limner.models import ARCHITECTURES, MODELS, architecture_of
 from limner.models.blip import BLIP, BLIPConfig
 from limner.models.clip import CLIP
+from limner.models.convirt import ConVIRT
 from limner.shapes import ImageSpec
 
 DEFAULT = "limner_tiny"
@@ -27,7 +29,7 @@ ASSETS = Path(__file__).parents[1] / "assets"
 WEIGHTS, CONFIG, TOKENIZER, CARD = "model.safetensors", "config.json", "tokenizer.json", "README.md"
 _FORMAT = 1
 
-AnyTokenizer = WordPiece | CLIPTokenizer
+AnyTokenizer = WordPiece | CLIPTokenizer | NGramDictionary
 
 
 class Bundle(NamedTuple):
@@ -89,6 +91,19 @@ class Bundle(NamedTuple):
                 f"{self.path} is a {self.kind}{without}, which is no CLIP that reads texts",
                 wanted="a CLIP with its tokenizer",
                 hint="hub:openai/clip-vit-base-patch32 is one",
+            )
+        return self.model, self.tokenizer
+
+    def convirt(self) -> tuple[ConVIRT, WordPiece]:
+        """The model as a ConVIRT, with its tokenizer.
+
+        Raises: CheckpointError when the bundle holds another kind of model.
+        """
+        if not isinstance(self.model, ConVIRT) or not isinstance(self.tokenizer, WordPiece):
+            raise CheckpointError(
+                f"{self.path} is a {self.kind}, which is no ConVIRT with its tokenizer",
+                wanted="a ConVIRT with its tokenizer",
+                hint="limner train recipes/convirt_flickr8k.toml makes one",
             )
         return self.model, self.tokenizer
 
@@ -260,13 +275,12 @@ def _require(values: Mapping[str, Any], keys: Sequence[str], origin: str) -> Non
 
 
 def _read_tokenizer(path: Path) -> AnyTokenizer | None:
-    """BERT's or CLIP's, as the kind of model in the file says."""
+    """BERT's, CLIP's or a dictionary, as the kind of model in the file says."""
     if not path.exists():
         return None
     model = read_json(path).get("model") or {}
-    return (CLIPTokenizer if model.get("type") == "BPE" else WordPiece).from_json(
-        path.read_text(encoding="utf-8")
-    )
+    kinds: dict[Any, type[AnyTokenizer]] = {"BPE": CLIPTokenizer, "NGrams": NGramDictionary}
+    return kinds.get(model.get("type"), WordPiece).from_json(path.read_text(encoding="utf-8"))
 
 
 def _place(name_or_path: str | Path) -> Path:

@@ -11,7 +11,10 @@ from limner.models.blip import BLIP
 from limner.models.blip_nlvr2 import BLIPNLVR2
 from limner.models.blip_vqa import BLIPVQA
 from limner.models.clip import CLIP
+from limner.models.convirt import ConVIRT
+from limner.models.icmlm import ICMLM
 from limner.models.masked_patch import MaskedPatch
+from limner.models.virtex import VirTex
 
 _BATCH, _WORDS = 3, 7
 _BOUND = 1e-3
@@ -67,7 +70,7 @@ def _outputs(model: nn.Module, inputs: tuple[Tensor, ...]) -> dict[str, Tensor]:
 def _inputs(bundle: Bundle) -> tuple[Tensor, ...] | None:
     """Pictures and ids for one call; None for a model that is not asked this way."""
     model, size = bundle.model, bundle.image_spec.size
-    if isinstance(model, MaskedPatch):
+    if isinstance(model, (MaskedPatch, ConVIRT, ICMLM, VirTex)):
         return None
     chance = torch.Generator().manual_seed(0)
     place = next(model.parameters()).device

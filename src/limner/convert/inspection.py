@@ -18,6 +18,7 @@ from limner.convert.tokenizer_files import tokenizer_beside
 from limner.convert.verify import published
 from limner.convert.weights import parts_of
 from limner.data.bpe import CLIPTokenizer
+from limner.data.ngram_dictionary import NGramDictionary
 from limner.models import ARCHITECTURES, MODELS, architecture_of
 
 
@@ -148,6 +149,7 @@ def _tokenizer(tokenizer: AnyTokenizer | None) -> dict[str, Any] | None:
     if tokenizer is None:
         return None
     kind = f"CLIP ({tokenizer.dialect})" if isinstance(tokenizer, CLIPTokenizer) else "WordPiece"
+    kind = "n-grams" if isinstance(tokenizer, NGramDictionary) else kind
     return {"kind": kind, "words": tokenizer.vocab_size}
 
 

@@ -10,6 +10,7 @@ from limner.checkpoint.bundle import AnyTokenizer
 from limner.convert.dialect import Description
 from limner.data.bpe import ClipDialect, CLIPTokenizer
 from limner.data.bpe_vocabulary import CLIP_MERGES
+from limner.data.ngram_dictionary import NGramDictionary
 from limner.data.tokenizers import Cleaning, WordPiece
 from limner.errors import CheckpointError
 from limner.models.clip import CLIP, CLIPConfig
@@ -139,7 +140,7 @@ def tokenizer_files(tokenizer: AnyTokenizer | None, to: str, config: Any) -> dic
         config: of the model.
     Raises: CheckpointError when that library can only use its own and this is another.
     """
-    if tokenizer is None:
+    if tokenizer is None or isinstance(tokenizer, NGramDictionary):  # no other library has a dictionary
         return {}
     if to == "hf":
         return _hf_clip(tokenizer) if isinstance(tokenizer, CLIPTokenizer) else _hf_bert(tokenizer)

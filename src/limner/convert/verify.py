@@ -217,7 +217,7 @@ def _tokenizer_checks(bundle: Bundle) -> Iterator[Check]:
     )
     if isinstance(tokenizer, CLIPTokenizer):
         yield from _clip_tokenizer(tokenizer, text)
-    else:
+    elif isinstance(tokenizer, WordPiece):
         yield from _bert_tokenizer(tokenizer, _config(bundle))
 
 

@@ -16,6 +16,7 @@ from limner.errors import CheckpointError, ShapeError
 from limner.models.bert import CrossMemory
 from limner.models.blip import BLIP
 from limner.models.clip import CLIP
+from limner.models.convirt import ConVIRT
 from limner.shapes import ImageSpec
 
 Progress = Callable[[int, int], None]
@@ -126,6 +127,9 @@ def texts_by_length(
     if isinstance(bundle.model, CLIP):
         clip, tokenizer = bundle.clip()
         max_tokens = clip.config.text.context_length
+    elif isinstance(bundle.model, ConVIRT):
+        convirt, tokenizer = bundle.convirt()
+        max_tokens = min(MAX_TOKENS, convirt.config.text.max_positions)
     else:
         blip, tokenizer = blip_of(bundle)
         max_tokens = min(MAX_TOKENS, blip.config.text.max_positions)
@@ -138,13 +142,18 @@ def texts_by_length(
 
 @torch.inference_mode()
 def embed_texts(bundle: Bundle, texts: Sequence[str]) -> Float[np.ndarray, "n e"]:
-    """Unit vectors of texts in the joint space, in their order; of a BLIP or a CLIP."""
-    model = bundle.model if isinstance(bundle.model, CLIP) else blip_of(bundle)[0]
+    """Unit vectors of texts in the joint space, in their order; of a BLIP, a CLIP or a ConVIRT."""
+    model = bundle.model if isinstance(bundle.model, (CLIP, ConVIRT)) else blip_of(bundle)[0]
     embeds = np.empty((len(texts), model.config.embed_dim), np.float32)
     for places, ids, mask in texts_by_length(bundle, texts):
-        read = model.encode_text(ids) if isinstance(model, CLIP) else model.embed_text(ids, mask)
-        embeds[places] = read.float().cpu().numpy()
+        embeds[places] = _embedded(model, ids, mask).float().cpu().numpy()
     return embeds
+
+
+def _embedded(model: CLIP | ConVIRT | BLIP, ids: Tensor, mask: Tensor) -> Tensor:
+    if isinstance(model, CLIP):
+        return model.encode_text(ids)
+    return model.encode_text(ids, mask) if isinstance(model, ConVIRT) else model.embed_text(ids, mask)
 
 
 def embed_images(
@@ -153,21 +162,21 @@ def embed_images(
     batch_size: int = 64,
     progress: Progress | None = None,
 ) -> Float[np.ndarray, "n e"]:
-    """Unit vectors of pictures in the joint space, in their order, of a BLIP or a CLIP; see `looks`."""
-    if isinstance(bundle.model, CLIP):
-        return _clip_images(bundle, images, batch_size, progress)
+    """Unit vectors of pictures in the joint space, in their order; of all three, see `looks`."""
+    if isinstance(bundle.model, (CLIP, ConVIRT)):
+        return _two_tower_images(bundle, images, batch_size, progress)
     parts = [seen.embed.float().cpu().numpy() for _, seen in looks(bundle, images, batch_size, progress)]
     return np.concatenate(parts)
 
 
 @torch.inference_mode()
-def _clip_images(
+def _two_tower_images(
     bundle: Bundle,
     images: Sequence[UInt8[np.ndarray, "y x 3"]],
     batch_size: int,
     progress: Progress | None,
 ) -> Float[np.ndarray, "n e"]:
-    model, _ = bundle.clip()
+    model, _ = bundle.convirt() if isinstance(bundle.model, ConVIRT) else bundle.clip()
     parts = []
     for start in range(0, len(images), batch_size):
         stop = min(start + batch_size, len(images))

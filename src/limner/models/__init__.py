@@ -13,25 +13,35 @@ from limner.config import Config
 from limner.errors import ConfigError
 from limner.models import (
     axial,
+    bag_of_words,
     blip_variants,
     clip_variants,
+    convirt,
     cordonnier,
+    icmlm,
     local_attention,
     masked_patch,
+    ngrams,
     resnet_variants,
+    virtex,
     vit_variants,
 )
 from limner.models.axial import AxialResNet, AxialResNetConfig, AxialViT, AxialViTConfig
+from limner.models.bag_of_words import BagOfWords, BagOfWordsConfig
 from limner.models.bert import Bert, BertConfig
 from limner.models.blip import BLIP, BLIPConfig
 from limner.models.blip_nlvr2 import BLIPNLVR2, BLIPNLVR2Config
 from limner.models.blip_vqa import BLIPVQA, BLIPVQAConfig
 from limner.models.clip import CLIP, CLIPConfig
+from limner.models.convirt import ConVIRT, ConVIRTConfig
 from limner.models.cordonnier import Cordonnier, CordonnierConfig
 from limner.models.entry import ModelEntry
+from limner.models.icmlm import ICMLM, ICMLMConfig
 from limner.models.local_attention import LocalAttentionConfig, LocalAttentionNet
 from limner.models.masked_patch import MaskedPatch, MaskedPatchConfig
+from limner.models.ngrams import NGrams, NGramsConfig
 from limner.models.resnet import ResNet, ResNetConfig
+from limner.models.virtex import VirTex, VirTexConfig
 from limner.models.vit import ViT, ViTConfig
 
 MODELS: dict[str, ModelEntry] = {
@@ -41,6 +51,11 @@ MODELS: dict[str, ModelEntry] = {
     **local_attention.VARIANTS,
     **axial.VARIANTS,
     **cordonnier.VARIANTS,
+    **bag_of_words.VARIANTS,
+    **ngrams.VARIANTS,
+    **virtex.VARIANTS,
+    **icmlm.VARIANTS,
+    **convirt.VARIANTS,
     **clip_variants.VARIANTS,
     **blip_variants.VARIANTS,
 }
@@ -61,6 +76,11 @@ ARCHITECTURES: dict[str, Architecture] = {
     "axial": Architecture(AxialResNetConfig, AxialResNet),
     "axial_vit": Architecture(AxialViTConfig, AxialViT),
     "cordonnier": Architecture(CordonnierConfig, Cordonnier),
+    "bag_of_words": Architecture(BagOfWordsConfig, BagOfWords),
+    "ngrams": Architecture(NGramsConfig, NGrams),
+    "virtex": Architecture(VirTexConfig, VirTex),
+    "icmlm": Architecture(ICMLMConfig, ICMLM),
+    "convirt": Architecture(ConVIRTConfig, ConVIRT),
     "clip": Architecture(CLIPConfig, CLIP),
     "bert": Architecture(BertConfig, Bert),
     "blip": Architecture(BLIPConfig, BLIP),

@@ -7,17 +7,28 @@ from torch import nn
 
 from limner.checkpoint import Bundle
 from limner.data.bpe import CLIPTokenizer
+from limner.data.ngram_dictionary import NGramDictionary
 from limner.data.tokenizers import WordPiece
 from limner.errors import ConfigError
 from limner.models import architecture_of
+from limner.models.bag_of_words import BagOfWords
 from limner.models.blip import BLIP
 from limner.models.blip_nlvr2 import BLIPNLVR2
 from limner.models.blip_vqa import BLIPVQA
 from limner.models.clip import CLIP
+from limner.models.convirt import ConVIRT
+from limner.models.icmlm import ICMLM
 from limner.models.masked_patch import MaskedPatch
+from limner.models.ngrams import NGrams
+from limner.models.virtex import VirTex
 
 GROUNDED: Final = (BLIP, BLIPVQA, BLIPNLVR2)
 """Models that read texts and pictures together."""
+
+LEARNT_BY: Final = (MaskedPatch, BagOfWords, NGrams, VirTex, ICMLM)
+"""Models that are there to train the image encoder inside; its vectors are theirs."""
+
+_ENCODERS: Final = (CLIP, ConVIRT, *LEARNT_BY, *GROUNDED)
 
 _VISION: Final = ("resnet", "vit", "local_attention", "axial", "cordonnier")
 
@@ -54,7 +65,14 @@ def has_joint_space(bundle: Bundle) -> bool:
     """Whether pictures and texts become vectors of one space."""
     if isinstance(bundle.model, BLIP):
         return "itc" in bundle.model.config.heads and isinstance(bundle.tokenizer, WordPiece)
+    if isinstance(bundle.model, ConVIRT):
+        return isinstance(bundle.tokenizer, WordPiece)
     return isinstance(bundle.model, CLIP) and isinstance(bundle.tokenizer, CLIPTokenizer)
+
+
+def scores_phrases(bundle: Bundle) -> bool:
+    """Whether names of classes are scored by n-grams."""
+    return isinstance(bundle.model, NGrams) and isinstance(bundle.tokenizer, NGramDictionary)
 
 
 def answers_as_prompts(bundle: Bundle) -> bool:
@@ -77,7 +95,7 @@ def _reads(bundle: Bundle, kind: type[nn.Module]) -> bool:
 
 ABILITIES: Final[dict[str, Ability]] = {
     "encode_image": Ability(
-        lambda bundle: is_vision(bundle.model) or isinstance(bundle.model, (CLIP, MaskedPatch, *GROUNDED)),
+        lambda bundle: is_vision(bundle.model) or isinstance(bundle.model, _ENCODERS),
         "a model that reads pictures",
         'limner.load("limner_tiny")',
     ),
@@ -88,7 +106,7 @@ ABILITIES: Final[dict[str, Ability]] = {
         (CLIP, BLIP),
     ),
     "classify": Ability(
-        lambda bundle: class_count(bundle.model) > 0 or has_joint_space(bundle),
+        lambda bundle: class_count(bundle.model) > 0 or has_joint_space(bundle) or scores_phrases(bundle),
         "a model with a classifier, or one that compares pictures with labels",
         'limner.load("hub:timm/resnet50.a1_in1k"), or limner.load("hub:openai/clip-vit-base-patch32")',
         (CLIP, BLIP),

@@ -146,11 +146,9 @@ class Ready:
                 found += classes.likeliest(towers.class_logits(model, seen.pixels).cpu(), names, top)
         else:
             names, forms = classes.written_labels(self.bundle, labels, templates)
-            vectors = classes.label_vectors(self.bundle, names, forms, self.batch_size)
-            scale = towers.cosine_scale(model)
+            score = classes.label_scores(self.bundle, names, forms, self.batch_size)
             for seen in self._seen(sources):
-                cosines = towers.image_vectors(model, seen.pixels).cpu() @ vectors.T
-                found += classes.likeliest(scale * cosines, names, top)
+                found += classes.likeliest(score(seen.pixels), names, top)
         return found[0] if one else found
 
     @overload

@@ -8,11 +8,15 @@ from torch import Tensor, nn
 
 from limner.checkpoint import Bundle
 from limner.data.bpe import CLIPTokenizer
+from limner.data.ngram_dictionary import NGramDictionary
 from limner.evaluate.pictures import device_of, texts_by_length
 from limner.models.blip import BLIP
 from limner.models.clip import CLIP
-from limner.models.masked_patch import MaskedPatch
-from limner.ready.abilities import GROUNDED
+from limner.models.convirt import ConVIRT
+from limner.models.ngrams import NGrams
+from limner.models.towers import see
+from limner.objectives.ngrams import phrase_scores
+from limner.ready.abilities import GROUNDED, LEARNT_BY
 from limner.ready.inputs import batches
 
 
@@ -35,15 +39,15 @@ def image_vectors(model: nn.Module, pixels: Float[Tensor, "b 3 y x"]) -> Float[T
         pixels: `normed`, of the model's size, device and dtype.
     Returns: fp32.
     """
-    if isinstance(model, CLIP):
+    if isinstance(model, (CLIP, ConVIRT)):
         return model.encode_image(pixels)
     if isinstance(model, GROUNDED):
         tokens = model.encode_image(pixels)
         if isinstance(model, BLIP) and "itc" in model.config.heads:
             return model.embed_image(tokens)
         return tokens[:, 0].float()
-    if isinstance(model, MaskedPatch):
-        model = model.vision
+    if isinstance(model, LEARNT_BY):
+        return see(model.vision, pixels).pooled.float()
     pooled: Tensor = model(pixels).pooled
     return pooled.float()
 
@@ -82,14 +86,16 @@ def text_vectors(bundle: Bundle, texts: Sequence[str], batch_size: int) -> Float
     """Unit vectors of texts in the joint space, fp32, on the CPU, in their order.
 
     Args:
-        bundle: a CLIP, or a BLIP with the head itc, and its tokenizer; a text that is too long is cut.
+        bundle: a CLIP, a ConVIRT, or a BLIP with the head itc, and its tokenizer; a long text is cut.
         texts: one or more.
         batch_size: texts at a time.
     """
-    if isinstance(bundle.model, BLIP):
+    model = bundle.model
+    if isinstance(model, (BLIP, ConVIRT)):
+        read = model.embed_text if isinstance(model, BLIP) else model.encode_text
         parts, places = [], []
         for batch, ids, mask in texts_by_length(bundle, texts, batch_size):
-            parts.append(bundle.model.embed_text(ids, mask).cpu())
+            parts.append(read(ids, mask).cpu())
             places += batch
         return torch.cat(parts)[torch.tensor(places).argsort()]
     return torch.cat([_clip_texts(bundle, batch) for _, batch in batches(texts, batch_size)])
@@ -104,9 +110,28 @@ def _clip_texts(bundle: Bundle, texts: Sequence[str]) -> Float[Tensor, "b e"]:
     return model.encode_text(ids.to(device_of(bundle))).cpu()
 
 
+def phrase_logits(
+    bundle: Bundle, pixels: Float[Tensor, "b 3 y x"], phrases: Sequence[str]
+) -> Float[Tensor, "b k"]:
+    """How well phrases fit pictures, by the n-grams that they are made of; fp32, on the CPU.
+
+    Args:
+        bundle: a visual n-gram model and its dictionary.
+        pixels: `normed`, of the model's size, device and dtype.
+        phrases: k of them.
+    """
+    model, dictionary = bundle.model, bundle.tokenizer
+    assert isinstance(model, NGrams)
+    assert isinstance(dictionary, NGramDictionary)
+    logits = model(pixels).logits.float().cpu()
+    return phrase_scores(logits, dictionary.encode_batch(phrases), dictionary.prefixes)
+
+
 def cosine_scale(model: nn.Module) -> float:
-    """What multiplies cosines before the softmax over labels: CLIP's logit scale, 1 / BLIP's temperature."""
+    """What multiplies cosines before the softmax over labels: CLIP's scale, or 1 / the temperature."""
     if isinstance(model, CLIP):
         return model.logit_scale.item()
+    if isinstance(model, ConVIRT):
+        return 1 / model.config.temperature
     assert isinstance(model, BLIP)
     return 1 / model.temperature.item()

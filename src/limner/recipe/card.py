@@ -16,6 +16,8 @@ _PIPELINES: Final = {
     "masked_patch": "image-feature-extraction",
     "vqa": "visual-question-answering",
     "nlvr2": "visual-question-answering",
+    **dict.fromkeys(("bag_of_words", "ngrams", "virtex", "icmlm"), "image-feature-extraction"),
+    "convirt": "zero-shot-image-classification",
 }
 _USES: Final = {
     "blip": 'model.caption("picture.jpg")',
@@ -24,6 +26,8 @@ _USES: Final = {
     "masked_patch": 'model.encode_image("picture.jpg")',
     "vqa": 'model.answer("picture.jpg", "what is this?")',
     "nlvr2": 'model.judge("picture.jpg", "picture.jpg", "both pictures show a dog")',
+    **dict.fromkeys(("bag_of_words", "virtex", "icmlm"), 'model.encode_image("picture.jpg")'),
+    **dict.fromkeys(("convirt", "ngrams"), 'model.classify("picture.jpg", labels=["a dog", "a cat"])'),
 }
 
 

@@ -17,10 +17,12 @@ from limner.evaluate.tables import Pictured, pictured
 from limner.evaluate.vqa import answers_quality
 from limner.evaluate.vqa_answers import replies
 from limner.models.blip import BLIP
+from limner.recipe.prior_measures import OWN_LOSS, held_out
 from limner.recipe.schema import EvaluatedTable, EvaluateSettings
 from limner.recipe.sources import Unit
 from limner.recipe.task import Task
 from limner.train.loop import Evaluator
+from limner.train.steps import ICMLMStep
 
 
 def evaluators(settings: EvaluateSettings, task: Task) -> dict[str, Evaluator]:
@@ -54,6 +56,9 @@ class _Measured:
     def __call__(self, model: nn.Module) -> Iterable[tuple[str, float]]:
         """Measure the model: classes where it has any, else what its heads can do."""
         task, rows = self.task, self._read()
+        if isinstance(task.step, OWN_LOSS):
+            yield from held_out(task, model, rows).items()
+            return
         if task.labels:
             yield from classification(model, task.spec, rows.images, rows.labels, task.labels).items()
             return
@@ -68,10 +73,11 @@ class _Measured:
 
     def _read(self) -> Pictured:
         if self.rows is None:
-            table, classes = self.table, set(self.task.labels)
+            table, task = self.table, self.task
+            classes = set() if isinstance(task.step, ICMLMStep) else set(task.labels)  # its labels are words
             self.rows = pictured(
                 table.path,
-                self.task.spec,
+                task.spec,
                 where=table.where,
                 count=table.count,
                 version=table.version,

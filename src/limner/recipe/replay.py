@@ -11,12 +11,16 @@ from limner.checkpoint import load_train_state, train_state_folders
 from limner.checkpoint.files import read_json, read_tensors
 from limner.data.batches import Captioned, Labelled, Pictures
 from limner.data.loader import Batch
+from limner.data.ngram_dictionary import NGrammed
+from limner.data.worded import Tagged, Worded
 from limner.errors import DataError
 from limner.recipe.runner import compose
 from limner.recipe.schema import read
 from limner.train.loop import Run, in_precision, on_device
 
-BATCHES: dict[str, Any] = {kind.__name__: kind for kind in (Batch, Captioned, Labelled, Pictures)}
+BATCHES: dict[str, Any] = {
+    kind.__name__: kind for kind in (Batch, Captioned, Labelled, NGrammed, Pictures, Tagged, Worded)
+}
 
 
 class Replay(NamedTuple):

@@ -13,11 +13,16 @@ from limner.recipe.sources import ScenesSource, Source
 from limner.train.loop import MachineSettings, TrainSettings
 from limner.train.optim import OptimSettings
 from limner.train.steps import (
+    BagOfWordsSettings,
     ClassificationSettings,
     ContrastiveSettings,
+    ConVIRTSettings,
+    ICMLMSettings,
     MaskedPatchSettings,
+    NGramsSettings,
     NLVR2Settings,
     ObjectiveSettings,
+    VirTexSettings,
     VQASettings,
 )
 
@@ -152,7 +157,12 @@ Objective = Annotated[
     | Annotated[ContrastiveSettings, Tag("contrastive")]
     | Annotated[MaskedPatchSettings, Tag("masked_patch")]
     | Annotated[VQASettings, Tag("vqa")]
-    | Annotated[NLVR2Settings, Tag("nlvr2")],
+    | Annotated[NLVR2Settings, Tag("nlvr2")]
+    | Annotated[BagOfWordsSettings, Tag("bag_of_words")]
+    | Annotated[NGramsSettings, Tag("ngrams")]
+    | Annotated[VirTexSettings, Tag("virtex")]
+    | Annotated[ICMLMSettings, Tag("icmlm")]
+    | Annotated[ConVIRTSettings, Tag("convirt")],
     Discriminator(_kind),
 ]
 """[objective]: what is learnt; `kind` tells which, "blip" where nothing is said."""

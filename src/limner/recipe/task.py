@@ -14,7 +14,7 @@ from limner.convert.opening import resized
 from limner.convert.preprocessing import at_size
 from limner.data.tokenizers import WordPiece
 from limner.errors import ConfigError
-from limner.models import entry
+from limner.models import MODELS, entry
 from limner.models.blip import BLIP
 from limner.models.clip import CLIP
 from limner.models.resnet import ResNet
@@ -106,11 +106,12 @@ def _image_size(values: Mapping[str, Any]) -> int:
 def _require(name: str, model: nn.Module, recipe: Recipe, *kinds: type[nn.Module]) -> None:
     if isinstance(model, kinds):
         return
-    names = {BLIP: "limner_tiny", CLIP: "clip_vit_b32", ResNet: "resnet50", ViT: "vit_s16"}
+    names: dict[Any, str] = {line.build: name for name, line in reversed(MODELS.items())}
+    names |= {BLIP: "limner_tiny", CLIP: "clip_vit_b32", ResNet: "resnet50", ViT: "vit_s16"}
     raise ConfigError(
         f"model {name!r} is a {type(model).__name__}, and objective.kind is {recipe.objective.kind!r}",
         wanted=" or ".join(f"a {kind.__name__}" for kind in kinds),
-        hint=f'--set model.name="{names.get(kinds[0], "masked_patch_b16")}"',
+        hint=f'--set model.name="{names[kinds[0]]}"',
     )
 
 

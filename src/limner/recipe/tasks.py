@@ -20,6 +20,7 @@ from limner.models.clip import CLIP
 from limner.models.masked_patch import MaskedPatch
 from limner.models.resnet import ResNet
 from limner.models.vit import ViT
+from limner.recipe.prior_tasks import PRIORS, prior_of
 from limner.recipe.reading_tasks import nlvr2, vqa
 from limner.recipe.schema import Recipe
 from limner.recipe.starts import fill_texts, start_vision, text_start
@@ -168,6 +169,22 @@ def _masked_patch(recipe: Recipe, start: Bundle | None, report: Report) -> Task:
     )
 
 
+def _prior(recipe: Recipe, start: Bundle | None, report: Report) -> Task:
+    prior = prior_of(recipe, start, report)
+    parts = made(recipe, start, prior.known, prior.kind)
+    return Task(
+        *parts,
+        tokenizer=prior.tokenizer,
+        labels=prior.labels,
+        collate=prior.collate,
+        step=prior.step(parts.spec),
+        start=start_draws,
+        unit="texts",
+        purpose=recipe.objective.kind,
+        hint=prior.hint,
+    )
+
+
 TASKS: dict[type[Config], Callable[[Recipe, Bundle | None, Report], Task]] = {
     ObjectiveSettings: _blip,
     ClassificationSettings: _classification,
@@ -175,4 +192,5 @@ TASKS: dict[type[Config], Callable[[Recipe, Bundle | None, Report], Task]] = {
     MaskedPatchSettings: _masked_patch,
     VQASettings: vqa,
     NLVR2Settings: nlvr2,
+    **dict.fromkeys(PRIORS, _prior),
 }

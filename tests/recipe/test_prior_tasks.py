@@ -42,7 +42,7 @@ VIT = "vision = { patch_size = 16, width = 8, depth = 1, num_heads = 2, mlp_dim 
 TEXT = "text = { width = 8, memory_width = 8, depth = 1, num_heads = 2, mlp_dim = 16 }"
 METHODS = {
     "bag_of_words": ("bag_of_words_vit_b32", VIT),
-    "ngrams": ("ngrams_resnet34", RESNET),
+    "ngrams": ("ngrams_resnet34", "vision = { depths = [1, 1, 1, 1], widths = [8, 8, 8, 16] }"),
     "virtex": ("virtex_resnet50", f"{RESNET}, {TEXT}"),
     "icmlm": ("icmlm_resnet50", f"{RESNET}, {TEXT}"),
     "convirt": ("convirt_vit_b32", f"{VIT}, {TEXT}, embed_dim = 4"),
@@ -68,7 +68,7 @@ def test_a_method_runs_from_its_recipe_to_a_model_that_sees(kind, recipe, tmp_pa
     assert {"all/loss"} <= result.measures.keys() or {"all/i2t_r1", "all/t2i_r10"} <= result.measures.keys()
     Image.new("RGB", (20, 20), "red").save(tmp_path / "red.png")
     model = limner.load(result.model)
-    vector = model.encode_image(tmp_path / "red.png")[0]
+    vector = model.encode_image(tmp_path / "red.png").vectors
     assert vector.shape == (4,) if kind == "convirt" else vector.ndim == 1
     if kind in ("convirt", "ngrams"):
         found = model.classify(tmp_path / "red.png", labels=["red", "blue"])

@@ -53,7 +53,9 @@ def test_every_recipe_makes_its_model(path, monkeypatch):
     sizes = {"vocab_size": 30_524} | (MINILM if "minilm" in path.stem else {})
     words = TextStart(sizes, {}, WordPiece.from_vocabulary(), [], "")
     monkeypatch.setattr("limner.recipe.tasks.text_start", lambda settings: words)
-    monkeypatch.setattr("limner.recipe.reading_tasks.grown", lambda *_: words.tokenizer)
+    for place in ("reading_tasks", "prior_tasks"):
+        monkeypatch.setattr(f"limner.recipe.{place}.grown", lambda *_: words.tokenizer)
+    monkeypatch.setattr("limner.recipe.prior_tasks._texts", lambda recipe: ["a dog runs in green grass"] * 9)
     for name in ("fill_texts", "start_vision"):
         monkeypatch.setattr(f"limner.recipe.tasks.{name}", lambda *_: None)
     recipe = read(path)

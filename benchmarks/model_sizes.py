@@ -17,7 +17,7 @@ HEAD = """# Models
 
 Every model limner can build, from `limner.models()`. Parameters are exact, shared ones counted once; GMACs
 are 10⁹ multiply-accumulates of convolutions, linear layers and attention for one picture of the size given
-(of the image encoder alone where a model also reads texts). Written by
+(of the image encoder alone where a model also reads texts, of the pyramid of a detector). Written by
 `python benchmarks/model_sizes.py --write`; a test counts again.
 
 | name | parameters | GMACs | pixels | from | also called |

@@ -22,6 +22,7 @@ from limner.models.clip import CLIP, CLIPConfig, CLIPOutput, CLIPTextConfig
 from limner.models.clip_resnet import CLIPResNetConfig
 from limner.models.convirt import ConVIRT, ConVIRTConfig, ConVIRTOutput
 from limner.models.cordonnier import CordonnierConfig, CordonnierOutput
+from limner.models.detector import Detector, DetectorConfig, DetectorOutput
 from limner.models.icmlm import ICMLM, ICMLMConfig, ICMLMOutput
 from limner.models.local_attention import LocalAttentionConfig
 from limner.models.masked_patch import MASK, MaskedPatch, MaskedPatchConfig, MaskedPatchOutput
@@ -147,6 +148,9 @@ PARAMETERS = {  # papers.md: He Table 1 as torchvision has it; ViT at 224 px, 10
     "icmlm_vit_b32": 87_455_232 + 769 * 1000 + BERT + 769 * 768 + 4 * 768 + BERT_LAYER + 769 * 1000,
     "convirt_resnet50": 23_508_032 + 2049 * (2048 + 512) + 769 * (768 + 512) + BERT - (30_522 - 28_996) * 768,
     "convirt_vit_b32": 87_455_232 + 2 * 769 * (768 + 512) + BERT - (30_522 - 28_996) * 768,
+    "faster_rcnn_resnet18_fpn": 28_688_356,
+    "faster_rcnn_resnet50_fpn": 41_755_286 + 53_120,  # torchvision counts no batch norm, frozen there
+    "faster_rcnn_small": 779_656,
     "clip_rn50": 102_007_137,
     "clip_rn101": 119_688_033,
     "clip_rn50x4": 178_300_601,
@@ -262,6 +266,15 @@ SMALL: dict[str, Config] = {
         for form in ("tp", "att_fc", "tfm")
     },
     "convirt": ConVIRTConfig(vision=PRIOR_RESNET, text=PRIOR_TEXT, embed_dim=8),
+    "detector": DetectorConfig(
+        backbone=ResNetConfig(block="basic", depths=(1, 1), widths=(8, 16), num_classes=0),
+        num_classes=3,
+        pyramid_dim=8,
+        coarsest=16,
+        anchor_scale=2,
+        box_dim=16,
+        proposals=6,
+    ),
     "clip_vit": CLIPConfig(
         vision=VISION.model_copy(update={"num_classes": 0, "pre_norm": True, "patch_bias": False}),
         text=CLIP_TEXT,
@@ -300,6 +313,7 @@ OUTPUTS = {
     VirTexConfig: VirTexOutput,
     ICMLMConfig: ICMLMOutput,
     ConVIRTConfig: ConVIRTOutput,
+    DetectorConfig: DetectorOutput,
     CLIPConfig: CLIPOutput,
     BLIPConfig: BLIPOutput,
     BLIPVQAConfig: BLIPVQAOutput,
@@ -342,6 +356,9 @@ def test_named_model_has_its_size_and_reads_pictures_of_its_spec(name: str) -> N
     found = entry(name)
     with torch.device("meta"):
         model = build(name)
+        if isinstance(model, Detector):  # which regions it proposes, no meta tensor can tell
+            assert sum(p.numel() for p in model.parameters()) == PARAMETERS[name]
+            return
         pixels = torch.empty(2, 3, found.image_spec.size, found.image_spec.size)
         ids = {BLIP: (2, 6), CLIP: (2, 77), MaskedPatch: (2, 196)}.get(type(model))
         rest = [torch.zeros(ids, dtype=torch.int64)] if ids else []

@@ -30,6 +30,7 @@ class Sample(NamedTuple):
         label: class name, when the row has one.
         answers: all that people gave to the question, repeats included, where the rows bring them.
         other: u8 pixels of the right picture, where the question is a statement about two.
+        placed: what is where in it, a `limner.data.boxes.Placed`, where the rows bring boxes.
     """
 
     key: str
@@ -41,6 +42,7 @@ class Sample(NamedTuple):
     label: str | None = None
     answers: tuple[str, ...] = ()
     other: np.ndarray | None = None
+    placed: Any = None
 
 
 @runtime_checkable

@@ -6,7 +6,7 @@ measured by one holds for the others. `normalise` runs on the batch, where the m
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 import torch
@@ -44,6 +44,38 @@ def to_u8(image: Image.Image, spec: ImageSpec) -> UInt8[np.ndarray, "y x 3"]:
         resized = image if image.size == sides else image.resize(sides, FILTERS[spec.resampling])
         middle = resized if box == (0, 0, *sides) else resized.crop(box)
     return np.array(_laid_on_square(middle, spec))
+
+
+class Placement(NamedTuple):
+    """Where a picture comes to lie in the square: x · scale_x + left, y · scale_y + top.
+
+    Args:
+        scale_x, scale_y: pixels of the square for one of the picture.
+        left, top: of the picture's corner in the square; below 0 where it is cut off.
+        seen: left, top, right, bottom of what the square shows of it, pixels of the square.
+    """
+
+    scale_x: float
+    scale_y: float
+    left: int
+    top: int
+    seen: Box
+
+
+def placement(width: int, height: int, spec: ImageSpec) -> Placement:
+    """What `to_u8` does to places, as it does it to pixels.
+
+    Args:
+        width: of the picture, pixels.
+        height: likewise.
+        spec: size and crop.
+    """
+    sides = _SIDES[spec.crop](width, height, spec)
+    kept = _middle(sides, spec)
+    across, down = kept[2] - kept[0], kept[3] - kept[1]
+    left, top = (spec.size - across) // 2, (spec.size - down) // 2
+    seen = (left, top, left + across, top + down)
+    return Placement(sides[0] / width, sides[1] / height, left - kept[0], top - kept[1], seen)
 
 
 def _squash(width: int, height: int, spec: ImageSpec) -> tuple[int, int]:

@@ -18,6 +18,7 @@ from limner.models import (
     clip_variants,
     convirt,
     cordonnier,
+    detector_variants,
     icmlm,
     local_attention,
     masked_patch,
@@ -35,6 +36,7 @@ from limner.models.blip_vqa import BLIPVQA, BLIPVQAConfig
 from limner.models.clip import CLIP, CLIPConfig
 from limner.models.convirt import ConVIRT, ConVIRTConfig
 from limner.models.cordonnier import Cordonnier, CordonnierConfig
+from limner.models.detector import Detector, DetectorConfig
 from limner.models.entry import ModelEntry
 from limner.models.icmlm import ICMLM, ICMLMConfig
 from limner.models.local_attention import LocalAttentionConfig, LocalAttentionNet
@@ -56,6 +58,7 @@ MODELS: dict[str, ModelEntry] = {
     **virtex.VARIANTS,
     **icmlm.VARIANTS,
     **convirt.VARIANTS,
+    **detector_variants.VARIANTS,
     **clip_variants.VARIANTS,
     **blip_variants.VARIANTS,
 }
@@ -81,6 +84,7 @@ ARCHITECTURES: dict[str, Architecture] = {
     "virtex": Architecture(VirTexConfig, VirTex),
     "icmlm": Architecture(ICMLMConfig, ICMLM),
     "convirt": Architecture(ConVIRTConfig, ConVIRT),
+    "detector": Architecture(DetectorConfig, Detector),
     "clip": Architecture(CLIPConfig, CLIP),
     "bert": Architecture(BertConfig, Bert),
     "blip": Architecture(BLIPConfig, BLIP),

@@ -25,7 +25,8 @@ class Size(NamedTuple):
     Args:
         parameters: shared ones once.
         gmacs: 10⁹ multiply-accumulates of convolutions, linear layers and attention, for one picture of the
-            model's size; for a model that reads texts, of its image encoder alone.
+            model's size; for a model that reads texts, of its image encoder alone; for a detector, of its
+            feature pyramid.
     """
 
     parameters: int
@@ -37,7 +38,8 @@ def measure(name: str) -> Size:
     line = entry(name)
     with torch.device("meta"):
         model = build(name).eval()
-        encoder = model.get_submodule("vision") if hasattr(model, "vision") else model
+        part = next((name for name in ("vision", "backbone") if hasattr(model, name)), "")
+        encoder = model.get_submodule(part)
         macs = _macs(encoder, torch.empty(1, 3, *_side(line.image_spec)))
     return Size(sum(parameter.numel() for parameter in model.parameters()), round(macs / 1e9, 4))
 

@@ -17,6 +17,7 @@ from limner.models.blip_nlvr2 import BLIPNLVR2
 from limner.models.blip_vqa import BLIPVQA
 from limner.models.clip import CLIP
 from limner.models.convirt import ConVIRT
+from limner.models.detector import Detector
 from limner.models.icmlm import ICMLM
 from limner.models.masked_patch import MaskedPatch
 from limner.models.ngrams import NGrams
@@ -128,6 +129,11 @@ ABILITIES: Final[dict[str, Ability]] = {
         "a CLIP, or a BLIP with the head itm or itc, and its tokenizer",
         'limner.load("limner_tiny"), or limner.load("hub:Salesforce/blip-itm-base-coco")',
         (CLIP, BLIP),
+    ),
+    "detect": Ability(
+        lambda bundle: isinstance(bundle.model, Detector) and bool(bundle.labels),
+        "a detector with the names of its classes",
+        'limner.load("RUN") of a run with objective.kind = "detection"',
     ),
     "judge": Ability(
         lambda bundle: _reads(bundle, BLIPNLVR2),

@@ -21,13 +21,14 @@ from limner.evaluate.vqa_answers import answer_tokens
 from limner.models import architecture_of
 from limner.models.blip import BLIP
 from limner.models.generate import Decoding
-from limner.ready import classes, replies, towers
+from limner.ready import classes, detecting, replies, towers
 from limner.ready.abilities import abilities, has_joint_space, require
 from limner.ready.inputs import batches, keyed_pixels, pairs_of, pictures_of, texts_of
 from limner.ready.results import (
     Answer,
     Caption,
     Classification,
+    Detection,
     ImageEmbeddings,
     Judgement,
     Match,
@@ -267,6 +268,22 @@ class Ready:
         found: list[Judgement] = []
         for _, batch in batches(texts, self.batch_size):
             found += map(Judgement, replies.truths(self.bundle, tokens[:1], tokens[1:2], batch))
+        return found[0] if one else found
+
+    def detect(
+        self, images: Source | Pictures, least: float = 0.5
+    ) -> list[Detection] | list[list[Detection]]:
+        """Find things in pictures.
+
+        Args:
+            images: one picture or a list.
+            least: score of what is told, at least.
+        Returns: the surest first, for one picture; a list of that for a list.
+        Raises: ConfigError when the model finds nothing; PictureError when a picture is refused.
+        """
+        require(self.bundle, "detect")
+        sources, one = pictures_of(images)
+        found = detecting.things(self.bundle, sources, least, self.batch_size)
         return found[0] if one else found
 
     def _seen(self, sources: Sequence[Source]) -> Iterator[_Seen]:

@@ -12,6 +12,7 @@ __all__ = [
     "Answer",
     "Caption",
     "Classification",
+    "Detection",
     "ImageEmbeddings",
     "Judgement",
     "Match",
@@ -32,6 +33,21 @@ class Classification:
     label: str
     index: int
     probability: float
+
+
+@dataclass(frozen=True)
+class Detection:
+    """One thing in a picture.
+
+    Args:
+        label: what it is.
+        score: [0, 1].
+        box: x0, y0, x1, y1 in pixels of the picture as it came.
+    """
+
+    label: str
+    score: float
+    box: tuple[float, float, float, float]
 
 
 @dataclass(frozen=True)

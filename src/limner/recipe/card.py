@@ -18,6 +18,7 @@ _PIPELINES: Final = {
     "nlvr2": "visual-question-answering",
     **dict.fromkeys(("bag_of_words", "ngrams", "virtex", "icmlm"), "image-feature-extraction"),
     "convirt": "zero-shot-image-classification",
+    "detection": "object-detection",
 }
 _USES: Final = {
     "blip": 'model.caption("picture.jpg")',
@@ -28,6 +29,7 @@ _USES: Final = {
     "nlvr2": 'model.judge("picture.jpg", "picture.jpg", "both pictures show a dog")',
     **dict.fromkeys(("bag_of_words", "virtex", "icmlm"), 'model.encode_image("picture.jpg")'),
     **dict.fromkeys(("convirt", "ngrams"), 'model.classify("picture.jpg", labels=["a dog", "a cat"])'),
+    "detection": 'model.detect("picture.jpg")',
 }
 
 

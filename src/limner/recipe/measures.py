@@ -10,6 +10,7 @@ from limner.data.question_rows import QuestionRows
 from limner.data.statement_rows import StatementRows
 from limner.evaluate.captioning import caption_quality, captions
 from limner.evaluate.classification import classification
+from limner.evaluate.detection import BoxedRows, boxed_rows, coco_ap, detections
 from limner.evaluate.reasoning import reasoning_quality, verdicts
 from limner.evaluate.retrieval import retrieval
 from limner.evaluate.scenes import scenes_suite
@@ -17,6 +18,7 @@ from limner.evaluate.tables import Pictured, pictured
 from limner.evaluate.vqa import answers_quality
 from limner.evaluate.vqa_answers import replies
 from limner.models.blip import BLIP
+from limner.models.detector import Detector
 from limner.recipe.prior_measures import OWN_LOSS, held_out
 from limner.recipe.schema import EvaluatedTable, EvaluateSettings
 from limner.recipe.sources import Unit
@@ -37,7 +39,8 @@ def evaluators(settings: EvaluateSettings, task: Task) -> dict[str, Evaluator]:
         "statements": _Judged,
     }
     for table in settings.tables:
-        found[table.name or Path(table.path).stem] = kinds.get(task.unit, _Measured)(table, task)
+        usual = _MeasuredBoxes if isinstance(task.model, Detector) else _Measured
+        found[table.name or Path(table.path).stem] = kinds.get(task.unit, usual)(table, task)
     return found
 
 
@@ -120,6 +123,36 @@ class _Judged:
             table.path, self.task.spec, 0, version=table.version, where=table.where or None
         )
         yield from reasoning_quality(verdicts(_bundle(self.task, model), self.rows, table.count)).items()
+
+
+class _MeasuredBoxes:
+    """Measures a detector on the boxes of one table.
+
+    Args:
+        table: which rows.
+        task: what is trained.
+    """
+
+    def __init__(self, table: EvaluatedTable, task: Task) -> None:
+        self.table, self.task = table, task
+        self.rows: BoxedRows | None = None
+
+    def __call__(self, model: nn.Module) -> Iterable[tuple[str, float]]:
+        """COCO's numbers."""
+        assert isinstance(model, Detector)
+        task, table = self.task, self.table
+        if self.rows is None:
+            self.rows = boxed_rows(
+                table.path,
+                task.spec,
+                task.labels,
+                where=table.where,
+                count=table.count,
+                version=table.version,
+            )
+        found = detections(model, task.spec, self.rows)
+        values = coco_ap(self.rows.truth, found, len(task.labels))
+        return [(name, value) for name, value in values.items() if value == value]
 
 
 def _bundle(task: Task, model: nn.Module) -> Bundle:

@@ -22,10 +22,16 @@ from limner.errors import ConfigError
 from limner.recipe.runner import Composed, compose, resolve
 from limner.recipe.schema import Recipe
 from limner.train.loop import Run
-from limner.train.steps import ClassificationSettings, ContrastiveSettings, MaskedPatchSettings
+from limner.train.steps import (
+    ClassificationSettings,
+    ContrastiveSettings,
+    DetectionSettings,
+    MaskedPatchSettings,
+)
 from limner.train.watch import Report, silent
 from limner.train.work import PEAK_TFLOPS
 
+_BY_ROW: Final = (ClassificationSettings, DetectionSettings, MaskedPatchSettings)  # no loss needs pairs
 _ROWS: Final = 8
 _MORE_ROWS: Final = 64
 _STEPS: Final = 3
@@ -136,7 +142,7 @@ class Plan(NamedTuple):
             return "a smaller model, or a larger device: weights and optimiser alone do not fit"
         room = (self.available - static) / max(1, self.memory["activations"]) * self.at_once
         rows = 2 ** int(math.log2(max(1.0, room)))
-        if isinstance(self.recipe.objective, (ClassificationSettings, MaskedPatchSettings)):
+        if isinstance(self.recipe.objective, _BY_ROW):
             return f"--set train.micro_batch={rows}, or --set machine.recompute=true"
         if isinstance(self.recipe.objective, ContrastiveSettings):
             return f"--set objective.part={rows}, or --set machine.recompute=true"
@@ -176,7 +182,7 @@ def _measured(recipe: Recipe, made: Composed, available: int, out: Path, scratch
         seconds = _timed(run, batch)
     mine = recipe.train.batch_size // ranks.size()
     at_once = mine
-    if isinstance(recipe.objective, (ClassificationSettings, MaskedPatchSettings)):
+    if isinstance(recipe.objective, _BY_ROW):
         at_once = min(mine, recipe.train.micro_batch or mine)
     elif isinstance(recipe.objective, ContrastiveSettings):
         at_once = min(mine, recipe.objective.part or mine)

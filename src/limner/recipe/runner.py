@@ -20,6 +20,7 @@ from limner.data.rows import Mixture
 from limner.data.table import Table
 from limner.errors import ConfigError
 from limner.recipe.card import card_of
+from limner.recipe.detection_task import things_in
 from limner.recipe.measures import evaluators
 from limner.recipe.schema import ModelSettings, Recipe, read
 from limner.recipe.sources import Source, TableSource
@@ -28,7 +29,7 @@ from limner.recipe.tasks import task_of
 from limner.record import Recorder
 from limner.train.loop import Job, train
 from limner.train.precision import fast_precision, slow_precision
-from limner.train.steps import ClassificationSettings
+from limner.train.steps import ClassificationSettings, DetectionSettings
 from limner.train.watch import Report, silent
 
 
@@ -152,6 +153,8 @@ def resolve(recipe: Recipe) -> Recipe:
     data = recipe.data.model_copy(update={"sources": sources})
     if isinstance(recipe.objective, ClassificationSettings) and not data.labels:
         data = data.model_copy(update={"labels": _classes(sources)})
+    if isinstance(recipe.objective, DetectionSettings) and not data.labels:
+        data = data.model_copy(update={"labels": things_in(sources)})
     tables = tuple(
         table.model_copy(update={"version": Table.open(table.path, table.version).version})
         for table in recipe.evaluate.tables

@@ -17,6 +17,7 @@ from limner.train.steps import (
     ClassificationSettings,
     ContrastiveSettings,
     ConVIRTSettings,
+    DetectionSettings,
     ICMLMSettings,
     MaskedPatchSettings,
     NGramsSettings,
@@ -33,7 +34,8 @@ class ModelSettings(Config):
     Args:
         name: key of `MODELS`.
         start: model to go on from with its tokenizer and sizes, "limner_tiny", a folder, a weight file of a
-            BLIP or a name of the hub; "" starts afresh.
+            BLIP or a name of the hub; "" starts afresh. A detector may start from a ResNet: `name` and
+            `settings` then say what is built on it.
         start_digest: of that bundle's weights; filled in when the run starts, and checked if it is given.
         settings: sizes that differ from those of `MODELS`, nested as the model's config is.
         image_size: side of the input, pixels, when not the model's own; 0 leaves it. Positions of a start are
@@ -156,6 +158,7 @@ Objective = Annotated[
     | Annotated[ClassificationSettings, Tag("classification")]
     | Annotated[ContrastiveSettings, Tag("contrastive")]
     | Annotated[MaskedPatchSettings, Tag("masked_patch")]
+    | Annotated[DetectionSettings, Tag("detection")]
     | Annotated[VQASettings, Tag("vqa")]
     | Annotated[NLVR2Settings, Tag("nlvr2")]
     | Annotated[BagOfWordsSettings, Tag("bag_of_words")]
@@ -203,7 +206,7 @@ class Recipe(Config):
             raise ValueError(
                 f"train.micro_batch: a {objective.kind} loss needs every pair of a batch; set {knob} instead"
             )
-        if self.model.start and self.model.settings:
+        if self.model.start and self.model.settings and objective.kind != "detection":
             raise ValueError("model.start keeps the sizes of its bundle, so model.settings must be empty")
         if self.model.start and (self.model.vision_start or self.model.text_start):
             raise ValueError("model.start has all towers: leave out model.vision_start and model.text_start")

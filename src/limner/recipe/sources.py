@@ -1,13 +1,14 @@
 """Where the samples of a run come from: each kind of source as a config that makes its rows."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import chain
 from random import Random
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Final, Literal
 
 from pydantic import Field
 
 from limner.config import Config
+from limner.data.boxes import BoxRows
 from limner.data.emoji import base_emoji, name_of
 from limner.data.emoji_rows import EmojiRows
 from limner.data.question_rows import QuestionRows
@@ -20,8 +21,9 @@ from limner.data.table import Table
 from limner.errors import ConfigError
 from limner.shapes import ImageSpec
 
-Unit = Literal["texts", "pictures", "questions", "statements"]
-"""What a sample is: a picture with a text, a picture, a question about one, a statement about two."""
+Unit = Literal["texts", "pictures", "questions", "statements", "boxes"]
+"""What a sample is: a picture with a text, a picture, a question about one, a statement about two, a picture
+with boxes."""
 
 
 class ScenesSource(Config):
@@ -56,6 +58,13 @@ class ScenesSource(Config):
             yield from chain.from_iterable(questions(truth, rng))
 
 
+_OWN_ROWS: Final[dict[str, Callable[..., Rows]]] = {
+    "questions": QuestionRows,
+    "statements": StatementRows,
+    "boxes": BoxRows,
+}
+
+
 class TableSource(Config):
     """Rows of a pairs table.
 
@@ -85,8 +94,7 @@ class TableSource(Config):
     def rows(self, spec: ImageSpec, seed: int, unit: Unit = "texts") -> Rows:
         """What a loader reads; rows without a text only where a sample needs none."""
         augment = ("jitter" if self.augment else "none") if isinstance(self.augment, bool) else self.augment
-        if unit in ("questions", "statements"):
-            kind = QuestionRows if unit == "questions" else StatementRows
+        if kind := _OWN_ROWS.get(unit):
             return kind(self.path, spec, seed, augment, self.version, self.where or None)
         return TableRows(
             self.path,

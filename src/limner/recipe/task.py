@@ -88,12 +88,12 @@ def made(recipe: Recipe, start: Bundle | None, known: Mapping[str, Any], *kinds:
     found = entry(settings.name)
     with torch.device("meta"):
         _require(settings.name, found.build(found.config), recipe, *kinds)
-    values = _merged(found.config.model_dump(), settings.settings)
+    values = merged(found.config.model_dump(), settings.settings)
     size = settings.image_size or _image_size(values) or found.image_spec.size
     if settings.image_size and _image_size(values):
         place = values.get("vision", values)
         place["image_size"] = size
-    config = build(_merged(values, known), type(found.config), "model.settings")
+    config = build(merged(values, known), type(found.config), "model.settings")
     spec = found.image_spec if size == found.image_spec.size else at_size(found.image_spec, size)
     return Made(settings.name, config, spec, found.build(config))
 
@@ -115,12 +115,12 @@ def _require(name: str, model: nn.Module, recipe: Recipe, *kinds: type[nn.Module
     )
 
 
-def _merged(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+def merged(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
     """`values` with `changes` laid over them, section by section."""
     result = dict(values)
     for key, change in changes.items():
         section = isinstance(change, Mapping) and isinstance(result.get(key), dict)
-        result[key] = _merged(result[key], change) if section else change
+        result[key] = merged(result[key], change) if section else change
     return result
 
 

@@ -20,6 +20,7 @@ from limner.models.clip import CLIP
 from limner.models.masked_patch import MaskedPatch
 from limner.models.resnet import ResNet
 from limner.models.vit import ViT
+from limner.recipe.detection_task import detection
 from limner.recipe.prior_tasks import PRIORS, prior_of
 from limner.recipe.reading_tasks import nlvr2, vqa
 from limner.recipe.schema import Recipe
@@ -31,6 +32,7 @@ from limner.train.steps import (
     ClassificationStep,
     CLIPStep,
     ContrastiveSettings,
+    DetectionSettings,
     MaskedPatchSettings,
     MaskedPatchStep,
     NLVR2Settings,
@@ -190,6 +192,7 @@ TASKS: dict[type[Config], Callable[[Recipe, Bundle | None, Report], Task]] = {
     ClassificationSettings: _classification,
     ContrastiveSettings: _contrastive,
     MaskedPatchSettings: _masked_patch,
+    DetectionSettings: detection,
     VQASettings: vqa,
     NLVR2Settings: nlvr2,
     **dict.fromkeys(PRIORS, _prior),

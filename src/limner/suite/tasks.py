@@ -9,6 +9,7 @@ from limner.evaluate.pictures import Progress
 from limner.suite import (
     captioning,
     classification,
+    detection,
     dialog,
     fewshot,
     probe,
@@ -93,5 +94,6 @@ TASKS: dict[str, Entry] = {
         scenes.measure,
         reads_table=False,
     ),
+    "detection": Entry("COCO's AP of a detector", detection.DetectionTask, detection.run),
 }
 """Name → task, in the order of the docs."""

@@ -5,6 +5,7 @@ from limner.train.steps.blip import BLIPStep, ObjectiveSettings, start_blip
 from limner.train.steps.classification import ClassificationSettings, ClassificationStep
 from limner.train.steps.clip import CLIPStep, ContrastiveSettings
 from limner.train.steps.convirt import ConVIRTSettings, ConVIRTStep
+from limner.train.steps.detection import DetectionSettings, DetectionStep
 from limner.train.steps.icmlm import ICMLMSettings, ICMLMStep
 from limner.train.steps.masked_patch import MaskedPatchSettings, MaskedPatchStep
 from limner.train.steps.ngrams import NGramsSettings, NGramsStep
@@ -23,6 +24,8 @@ __all__ = [
     "ConVIRTSettings",
     "ConVIRTStep",
     "ContrastiveSettings",
+    "DetectionSettings",
+    "DetectionStep",
     "Draws",
     "ICMLMSettings",
     "ICMLMStep",

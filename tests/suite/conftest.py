@@ -1,7 +1,9 @@
 """A table of coloured pictures with classes and texts, a BLIP, and a classifier of three colours."""
 
+import runpy
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,6 +21,7 @@ from limner.shapes import ImageSpec
 
 CLASSES = ("blue", "green", "red")
 SIZE = 16
+MADE: dict[str, Any] = runpy.run_path(str(Path(__file__).with_name("transfer_models.py")))
 
 
 @pytest.fixture(scope="session")
@@ -93,3 +96,15 @@ def resnet(tmp_path_factory: pytest.TempPathFactory) -> Callable[[tuple[str, ...
         return Bundle("", model.eval(), spec, None, {}, "r" * 12, path, labels=labels, architecture="resnet")
 
     return build
+
+
+@pytest.fixture(scope="session")
+def colours(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Path of a table of red and blue pictures, bright and dim."""
+    return str(MADE["table"](tmp_path_factory.mktemp("colours")))
+
+
+@pytest.fixture
+def made() -> Callable[[str], Any]:
+    """A bundle by name: "classifier", "clip" or "detector"."""
+    return lambda name: MADE[name]()

@@ -6,6 +6,7 @@ from random import Random
 from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Bool
 from PIL import Image, ImageFilter
 
 from limner.data.scene_language import Box, Scenery
@@ -131,6 +132,20 @@ def _stamp(
     if light is not None:
         lit = Image.blend(stamp, Image.new("RGBA", stamp.size, light.tint), light.strength)
     canvas.paste(lit, (x0, y0), stamp)
+
+
+def silhouettes(plan: Plan) -> list[Bool[np.ndarray, "y x"]]:
+    """Pixels that each thing of a scene covers by more than half, in order; the later lies above.
+
+    Args:
+        plan: what stands where.
+    """
+    found = []
+    for placement in plan.placements:
+        canvas = Image.new("L", (plan.canvas_px, plan.canvas_px))
+        canvas.paste(_turned(plan, placement).getchannel("A"), placement.box[:2])
+        found.append(np.asarray(canvas) > 127)
+    return found
 
 
 def _turned(plan: Plan, placement: Placement) -> Image.Image:

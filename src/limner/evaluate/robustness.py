@@ -25,7 +25,7 @@ class Line(NamedTuple):
 
     def expected(self, own: float) -> float:
         """Accuracy under shift of an ordinary model with this accuracy on its own distribution."""
-        return float(_expit(self.slope * _logit(np.array(own)) + self.intercept))
+        return float(_expit(np.asarray(self.slope * _logit(np.asarray(own)) + self.intercept)))
 
 
 def fit_line(own: Sequence[float], shifted: Sequence[float]) -> Line:

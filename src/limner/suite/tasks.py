@@ -7,15 +7,20 @@ from limner.checkpoint import Bundle
 from limner.config import Config
 from limner.evaluate.pictures import Progress
 from limner.suite import (
+    bias,
     captioning,
     classification,
+    corruptions,
     detection,
     dialog,
     fewshot,
     probe,
     reasoning,
     retrieval,
+    robustness,
     scenes,
+    segmentation,
+    shape_bias,
     video,
     vqa,
     zeroshot,
@@ -95,5 +100,14 @@ TASKS: dict[str, Entry] = {
         reads_table=False,
     ),
     "detection": Entry("COCO's AP of a detector", detection.DetectionTask, detection.run),
+    "segmentation": Entry(
+        "mIoU of a linear head on frozen features", segmentation.SegmentationTask, segmentation.run
+    ),
+    "robustness": Entry("accuracy in several domains of one task", robustness.RobustnessTask, robustness.run),
+    "corruptions": Entry(
+        "accuracy on noisy, blurred, compressed pictures", corruptions.CorruptionsTask, corruptions.run
+    ),
+    "shape_bias": Entry("outline against surface on cue conflicts", shape_bias.ShapeBiasTask, shape_bias.run),
+    "bias": Entry("labels and words by group", bias.BiasTask, bias.run),
 }
 """Name → task, in the order of the docs."""

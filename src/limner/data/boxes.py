@@ -136,7 +136,13 @@ class BoxRows(DecodedRows):
         """
         positions = self._positions[np.asarray(indices, np.int64)].tolist()
         return [
-            Sample(row.key, row.image, "", image_id=position, placed=in_square(row.values, self._spec))
+            Sample(
+                row.key,
+                np.asarray(row.image),
+                "",
+                image_id=position,
+                placed=in_square(row.values, self._spec),
+            )
             for row, position in zip(self.read(positions), positions, strict=True)
         ]
 

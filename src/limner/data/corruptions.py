@@ -77,7 +77,8 @@ def _impulse_noise(x: Pixels, level: int, small: bool, rng: np.random.Generator)
 def _defocus_blur(x: Pixels, level: int, small: bool, rng: np.random.Generator) -> Pixels:
     sharp = ((0.3, 0.4), (0.4, 0.5), (0.5, 0.6), (1, 0.2), (1.5, 0.1))
     radius, soft = (sharp if small else ((3, 0.1), (4, 0.5), (6, 0.5), (8, 0.5), (10, 0.5)))[level]
-    return ndimage.convolve(x, disk(radius, soft)[..., None], mode="reflect")
+    blurred: Pixels = ndimage.convolve(x, disk(radius, soft)[..., None], mode="reflect")
+    return blurred
 
 
 def disk(radius: float | int, soft: float) -> Float[np.ndarray, "k k"]:
@@ -90,7 +91,8 @@ def disk(radius: float | int, soft: float) -> Float[np.ndarray, "k k"]:
     reach = np.arange(-max(8, int(radius)), max(8, int(radius)) + 1)
     round_ = (reach[:, None] ** 2 + reach[None] ** 2 <= radius**2).astype(np.float64)
     blurred: np.ndarray = ndimage.gaussian_filter(round_ / round_.sum(), soft, truncate=2.0)
-    return blurred / blurred.sum()
+    whole: np.ndarray = blurred / blurred.sum()
+    return whole
 
 
 def _motion_blur(x: Pixels, level: int, small: bool, rng: np.random.Generator) -> Pixels:
@@ -114,8 +116,8 @@ def _zoom_blur(x: Pixels, level: int, small: bool, rng: np.random.Generator) -> 
     picture = Image.fromarray(np.rint(x * 255).astype(np.uint8))
     parts = [x]
     for factor in np.arange(1, far, step):
-        margins = [side * (1 - 1 / factor) / 2 for side in picture.size]
-        box = (*margins, picture.width - margins[0], picture.height - margins[1])
+        left, upper = (float(side * (1 - 1 / factor) / 2) for side in picture.size)
+        box = (left, upper, picture.width - left, picture.height - upper)
         parts.append(np.asarray(picture.resize(picture.size, Image.Resampling.BILINEAR, box)) / 255)
     mean: Pixels = np.mean(parts, axis=0)
     return mean
@@ -130,8 +132,9 @@ def _fog(x: Pixels, level: int, small: bool, rng: np.random.Generator) -> Pixels
         level
     ]
     haze = clouds(x.shape[0], x.shape[1], decay, rng)[..., None]
-    brightest = x.max()
-    return (x + thickness * haze) * brightest / (brightest + thickness)
+    brightest = float(x.max())
+    foggy: Pixels = (x + thickness * haze) * brightest / (brightest + thickness)
+    return foggy
 
 
 def clouds(height: int, width: int, decay: float, rng: np.random.Generator) -> Float[np.ndarray, "y x"]:
@@ -149,7 +152,8 @@ def clouds(height: int, width: int, decay: float, rng: np.random.Generator) -> F
         total += weight * np.asarray(coarse.resize((width, height), Image.Resampling.BICUBIC))
         cells, weight = 2 * cells, weight / decay
     total -= total.min()
-    return total / max(total.max(), 1e-12)
+    cloudy: np.ndarray = total / max(float(total.max()), 1e-12)
+    return cloudy
 
 
 def _brightness(x: Pixels, level: int, small: bool, rng: np.random.Generator) -> Pixels:

@@ -29,7 +29,7 @@ class Share(NamedTuple):
     value: float
     low: float
     high: float
-    count: int
+    number: int
 
 
 def wilson(count: int, total: int) -> Share:

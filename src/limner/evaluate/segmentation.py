@@ -54,7 +54,7 @@ def place_features(model: nn.Module, pixels: Float[Tensor, "b 3 y x"]) -> Float[
         )
     side = int(tokens.shape[1] ** 0.5)
     cells = tokens[:, tokens.shape[1] - side * side :].float()
-    return cells.transpose(1, 2).unflatten(2, (side, side))
+    return cells.transpose(1, 2).reshape(len(cells), -1, side, side)
 
 
 @torch.inference_mode()

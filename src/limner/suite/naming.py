@@ -13,6 +13,7 @@ from limner.errors import DataError
 from limner.evaluate.pictures import Progress, device_of, normed
 from limner.evaluate.tables import Pictured, pictured
 from limner.ready import classes, towers
+from limner.ready.abilities import class_count
 from limner.suite.selection import Selection
 
 
@@ -30,7 +31,7 @@ class Sight(NamedTuple):
 
 def names_for(bundle: Bundle, labels: Sequence[str]) -> tuple[str, ...]:
     """Classes that a model chooses from: its own, else those of the rows, zero-shot."""
-    if classes.class_count(bundle.model):
+    if class_count(bundle.model):
         return classes.own_labels(bundle)
     return tuple(sorted(set(labels)))
 
@@ -55,7 +56,7 @@ def seen(
         batch_size: pictures at a time.
     Raises: ConfigError when the model can do neither.
     """
-    own = classes.class_count(bundle.model) > 0 and tuple(names) == classes.own_labels(bundle)
+    own = class_count(bundle.model) > 0 and tuple(names) == classes.own_labels(bundle)
     texts = None
     if not own:
         texts = classes.label_vectors(bundle, *classes.written_labels(bundle, names, templates or None), 256)

@@ -22,4 +22,4 @@ def test_what_cannot_be_measured_is_said(made, colours):
     with pytest.raises(CheckpointError, match="no map of places"):
         run(made("detector"), Selection(path=""), SegmentationTask(scenes=4))
     with pytest.raises(DataError, match="no column 'mask'"):
-        run(made("clip"), Selection(path=colours), SegmentationTask())
+        run(made("clip"), Selection(path=""), SegmentationTask(table=colours))

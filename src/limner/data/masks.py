@@ -86,7 +86,7 @@ def masked_rows(
         raise DataError(
             f"no column {column!r} in {path}",
             wanted="a binary column, PNG of class numbers as grey levels",
-            hint="--set scenes=400 measures on generated scenes",
+            hint="without --set table=… the task makes scenes",
         )
     positions = table.positions(f"({where}) AND {column} IS NOT NULL" if where else f"{column} IS NOT NULL")
     found = Masked([], [], [])

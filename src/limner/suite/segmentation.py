@@ -17,8 +17,10 @@ class SegmentationTask(Config):
     """Options of `limner evaluate segmentation`.
 
     Args:
-        scenes: how many generated scenes; 0 reads the table's masks.
+        scenes: how many generated scenes, where no table is given; a count of the selection goes before it.
         scenes_seed: which; none that the model was trained on.
+        table: path of a table with masks; "" makes scenes.
+        where: only rows of it this SQL filter holds for.
         column: of the masks.
         learn: share of the pictures that the head learns from; it is measured on the others.
         c: inverse strength of its regularisation.
@@ -26,8 +28,10 @@ class SegmentationTask(Config):
         seed: of the choices.
     """
 
-    scenes: int = Field(default=0, ge=0)
+    scenes: int = Field(default=300, ge=2)
     scenes_seed: int = 3
+    table: str = ""
+    where: str = ""
     column: str = "mask"
     learn: float = Field(default=0.5, gt=0, lt=1)
     c: float = Field(default=0.1, gt=0)
@@ -63,7 +67,7 @@ def run(
         "pixel_accuracy": Measure(float(np.diag(total).sum() / total.sum())),
         "commonest": Measure(float(total.sum(1).max() / total.sum())),
     }
-    names = KINDS if settings.scenes else tuple(map(str, range(classes)))
+    names = tuple(map(str, range(classes))) if settings.table else KINDS
     details = {"iou": {names[k]: float(value) for k, value in enumerate(iou) if value == value}}
     samples = [{"key": key, "score": float(share)} for key, share in zip(data.keys[cut:], right, strict=True)]
     notes = (
@@ -74,7 +78,8 @@ def run(
 
 
 def _data(bundle: Bundle, selection: Selection, settings: SegmentationTask) -> Masked:
-    if settings.scenes:
-        family = SceneSettings(seed=settings.scenes_seed)
-        return masked_scenes(family, 0, settings.scenes, bundle.image_spec)
-    return masked_rows(selection.path, bundle.image_spec, settings.column, selection.where, selection.count)
+    if settings.table:
+        where, count = settings.where, selection.count
+        return masked_rows(settings.table, bundle.image_spec, settings.column, where, count)
+    family, count = SceneSettings(seed=settings.scenes_seed), selection.count or settings.scenes
+    return masked_scenes(family, 0, count, bundle.image_spec)

@@ -101,13 +101,21 @@ TASKS: dict[str, Entry] = {
     ),
     "detection": Entry("COCO's AP of a detector", detection.DetectionTask, detection.run),
     "segmentation": Entry(
-        "mIoU of a linear head on frozen features", segmentation.SegmentationTask, segmentation.run
+        "mIoU of a linear head on frozen features: on made scenes, or on masks of a table",
+        segmentation.SegmentationTask,
+        segmentation.run,
+        reads_table=False,
     ),
     "robustness": Entry("accuracy in several domains of one task", robustness.RobustnessTask, robustness.run),
     "corruptions": Entry(
         "accuracy on noisy, blurred, compressed pictures", corruptions.CorruptionsTask, corruptions.run
     ),
-    "shape_bias": Entry("outline against surface on cue conflicts", shape_bias.ShapeBiasTask, shape_bias.run),
+    "shape_bias": Entry(
+        "outline against surface on cue conflicts, made of emoji",
+        shape_bias.ShapeBiasTask,
+        shape_bias.run,
+        reads_table=False,
+    ),
     "bias": Entry("labels and words by group", bias.BiasTask, bias.run),
 }
 """Name → task, in the order of the docs."""

@@ -12,4 +12,9 @@ def test_every_task_has_a_title_and_settings_with_defaults():
 
 
 def test_videos_and_made_scenes_are_no_rows_of_a_table():
-    assert [name for name, entry in TASKS.items() if not entry.reads_table] == ["video", "scenes"]
+    assert [name for name, entry in TASKS.items() if not entry.reads_table] == [
+        "video",
+        "scenes",
+        "segmentation",
+        "shape_bias",
+    ]

@@ -25,3 +25,10 @@ def test_values_are_escaped_and_missing_ones_are_errors(monkeypatch, tmp_path):
     assert page == "<style>p > a { color: red; }</style>&lt;script&gt;"
     with pytest.raises(UndefinedError):
         rendering.rendered("small.jinja")
+
+
+def test_a_page_appears_whole_in_the_place_of_an_older_one(tmp_path):
+    (tmp_path / "page.html").write_text("old")
+    assert rendering.write_whole(tmp_path / "page.html", "nëw") == tmp_path / "page.html"
+    assert (tmp_path / "page.html").read_text(encoding="utf-8") == "nëw"
+    assert [path.name for path in tmp_path.iterdir()] == ["page.html"]

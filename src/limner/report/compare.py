@@ -1,6 +1,5 @@
 """Two runs of the suite on one page: what changed and how sure it is, class by class, sample by sample."""
 
-import os
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,7 +11,7 @@ from markupsafe import Markup
 from limner.report.cases import thumbnail
 from limner.report.figures import COLOURS, drawing, svg
 from limner.report.page import Chart
-from limner.report.rendering import rendered
+from limner.report.rendering import rendered, write_whole
 
 TEMPLATE: Final = "compare.html.jinja"
 _CLASSES: Final = 24
@@ -31,7 +30,6 @@ def write_compare(
         comparisons: values of `limner.suite.compare.Comparison`.
         pictures: (table, key) → encoded picture of what flipped.
     """
-    out = Path(out)
     small = {place: thumbnail(data) for place, data in pictures.items()}
     page = rendered(
         TEMPLATE,
@@ -42,10 +40,7 @@ def write_compare(
         said=said,
         verdict=verdict,
     )
-    partial = out.with_name(f".{out.name}.partial")
-    partial.write_text(page, encoding="utf-8")
-    os.replace(partial, out)
-    return out
+    return write_whole(Path(out), page)
 
 
 def verdict(difference: Mapping[str, Any]) -> str:

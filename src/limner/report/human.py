@@ -3,7 +3,6 @@
 Source of the table: Radford et al. 2021 (CLIP, arXiv 2103.00020), table 2.
 """
 
-import os
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,7 +14,7 @@ from markupsafe import Markup
 from limner.report.cases import thumbnail
 from limner.report.figures import COLOURS, drawing, svg
 from limner.report.page import Chart
-from limner.report.rendering import rendered
+from limner.report.rendering import rendered, write_whole
 
 TEMPLATE: Final = "human.html.jinja"
 
@@ -31,19 +30,16 @@ def write_human(
         report: values of `limner.suite.human_report.HumanReport`.
         pictures: key → encoded picture of the hardest.
     """
-    out = Path(out)
     page = rendered(
         TEMPLATE,
         title=title,
         when=f"{datetime.now(UTC):%d %B %Y, %H:%M} UTC",
         report=report,
         charts=difficulty_charts(report),
+        words=shots_in_words,
         pictures={key: thumbnail(data) for key, data in pictures.items()},
     )
-    partial = out.with_name(f".{out.name}.partial")
-    partial.write_text(page, encoding="utf-8")
-    os.replace(partial, out)
-    return out
+    return write_whole(Path(out), page)
 
 
 def difficulty_charts(report: Mapping[str, Any]) -> list[Chart]:

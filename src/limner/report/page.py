@@ -9,7 +9,6 @@ quickstart writes; capfilt, which CapFilt writes; run, train and evaluate, which
 """
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,7 +20,7 @@ from limner.data.table import Table
 from limner.errors import DataError
 from limner.record import read_records
 from limner.report import cases, figures
-from limner.report.rendering import count, measure, number, rendered, share, signed
+from limner.report.rendering import count, measure, number, rendered, share, signed, write_whole
 
 PAGE_NAME = "report.html"
 TEMPLATE = "page.html.jinja"
@@ -93,10 +92,7 @@ def write_page(run: str | Path, table: str | Path | None = None) -> Path:
     Raises: DataError when there are no records, or the table is gone.
     """
     run = Path(run)
-    page, partial = run / PAGE_NAME, run / f".{PAGE_NAME}.partial"
-    partial.write_text(build_page(run, table), encoding="utf-8")
-    os.replace(partial, page)
-    return page
+    return write_whole(run / PAGE_NAME, build_page(run, table))
 
 
 def build_page(run: Path, table: str | Path | None = None) -> str:

@@ -40,6 +40,18 @@ def rendered(template: str, **values: Any) -> str:
     )
 
 
+def write_whole(out: Path, text: str) -> Path:
+    """Write a page; it appears when it is whole.
+
+    Args:
+        out: the HTML file.
+        text: of the page.
+    """
+    partial = out.with_name(f".{out.name}.partial")
+    partial.write_text(text, encoding="utf-8")
+    return partial.replace(out)
+
+
 def _text(name: str) -> str:
     return (_HERE / name).read_text(encoding="utf-8")
 

@@ -3,7 +3,6 @@
 Every row's columns are read; pictures are opened for a sample and for what is shown, through the one intake.
 """
 
-import os
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,7 +18,7 @@ from limner.data.table import Table
 from limner.errors import DataError
 from limner.report import scrub_figures
 from limner.report.page import Chart
-from limner.report.rendering import count, rendered, share
+from limner.report.rendering import count, rendered, share, write_whole
 from limner.report.scrub_findings import Findings, ScrubSettings, look_at
 from limner.report.scrub_sheets import Look, Progress, Sheet, open_sample, sheets, thumbnails
 
@@ -83,9 +82,7 @@ def write_scrub(
     found = look_at(opened, settings)
     look = open_sample(opened, found, settings, progress)
     said = verdicts(opened, found, look)
-    partial = out.with_name(f".{out.name}.partial")
-    partial.write_text(_page(opened, found, look, said, settings), encoding="utf-8")
-    os.replace(partial, out)
+    write_whole(out, _page(opened, found, look, said, settings))
     return Scrubbed(found, said)
 
 

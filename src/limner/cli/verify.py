@@ -1,6 +1,5 @@
 """`limner verify`: is this model what its source says it is, and as good."""
 
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
@@ -172,24 +171,17 @@ def _of_folder(folder: Path) -> Labelled:
     return Labelled([path.parent.name for path in paths], lambda places: [paths[place] for place in places])
 
 
-_WORDNET = re.compile(r"n\d{8}")
-
-
 def class_numbers(given: "Sequence[str]", own: "Sequence[str]") -> dict[str, int]:
     """Which of a model's classes each label is.
 
     Args:
-        given: labels of pictures, sorted.
-        own: the model's labels, in the order of its outputs. A label is one of these names, whatever its case
-            and its further synonyms ("tench, Tinca tinca"), or a number, or, where there are as many as the
-            model has classes, a WordNet id: their order is ImageNet's.
+        given: labels of pictures.
+        own: the model's labels, in the order of its outputs; see `limner.suite.classes.matched_classes`.
     Raises: DataError when one of them is none of the model's.
     """
-    if len(given) == len(own) and all(_WORDNET.fullmatch(label) for label in given):
-        return {label: place for place, label in enumerate(given)}
-    names = {_plain(label): place for place, label in reversed(list(enumerate(own)))}
-    numbers = {label: int(label) for label in given if label.isdecimal() and int(label) < len(own)}
-    found = {label: names.get(_plain(label), numbers.get(label)) for label in given}
+    from limner.suite.classes import matched_classes
+
+    found = matched_classes(given, own)
     strange = [label for label, place in found.items() if place is None]
     if strange:
         raise DataError(
@@ -197,10 +189,6 @@ def class_numbers(given: "Sequence[str]", own: "Sequence[str]") -> dict[str, int
             wanted=f"one of its {len(own)}, such as {', '.join(own[:5])}; or its number",
         )
     return {label: place for label, place in found.items() if place is not None}
-
-
-def _plain(label: str) -> str:
-    return label.split(",")[0].strip().replace("_", " ").casefold()
 
 
 def _print_checks(checks: "list[Check]") -> None:

@@ -26,28 +26,35 @@ _WORDNET: Final = re.compile(r"n\d{8}")
 
 
 def class_numbers(given: Sequence[str], own: Sequence[str]) -> dict[str, int]:
-    """Which class each label is.
+    """Which class each label is; see `matched_classes`.
+
+    Raises: DataError when one of them is none.
+    """
+    found = matched_classes(given, own)
+    strange = [label for label, place in found.items() if place is None]
+    if strange:
+        raise DataError(
+            f"{len(strange)} of {len(found)} labels are no class: {', '.join(strange[:5])}",
+            wanted=f"one of {len(own)}, such as {', '.join(own[:5])}; or its number",
+        )
+    return {label: place for label, place in found.items() if place is not None}
+
+
+def matched_classes(given: Sequence[str], own: Sequence[str]) -> dict[str, int | None]:
+    """Which class each label is, None where it is none.
 
     Args:
         given: labels of pictures.
         own: names in the order of the scores. A label is one of these, whatever its case and its further
             synonyms ("tench, Tinca tinca"), or a number, or, where there are as many as classes, a WordNet
             id: their order is ImageNet's.
-    Raises: DataError when one of them is none.
     """
     given = sorted(set(given))
     if len(given) == len(own) and all(_WORDNET.fullmatch(label) for label in given):
         return {label: place for place, label in enumerate(given)}
     names = {_plain(label): place for place, label in reversed(list(enumerate(own)))}
     numbers = {label: int(label) for label in given if label.isdecimal() and int(label) < len(own)}
-    found = {label: names.get(_plain(label), numbers.get(label)) for label in given}
-    strange = [label for label, place in found.items() if place is None]
-    if strange:
-        raise DataError(
-            f"{len(strange)} of {len(given)} labels are no class: {', '.join(strange[:5])}",
-            wanted=f"one of {len(own)}, such as {', '.join(own[:5])}; or its number",
-        )
-    return {label: place for label, place in found.items() if place is not None}
+    return {label: names.get(_plain(label), numbers.get(label)) for label in given}
 
 
 def _plain(label: str) -> str:

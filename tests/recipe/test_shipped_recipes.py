@@ -55,7 +55,9 @@ def test_every_recipe_makes_its_model(path, monkeypatch):
     monkeypatch.setattr("limner.recipe.tasks.text_start", lambda settings: words)
     for place in ("reading_tasks", "prior_tasks"):
         monkeypatch.setattr(f"limner.recipe.{place}.grown", lambda *_: words.tokenizer)
-    monkeypatch.setattr("limner.recipe.prior_tasks._texts", lambda recipe: ["a dog runs in green grass"] * 9)
+    monkeypatch.setattr(
+        "limner.recipe.prior_tasks.source_texts", lambda recipe: ["a dog runs in green grass"] * 9
+    )
     for name in ("fill_texts", "start_vision"):
         monkeypatch.setattr(f"limner.recipe.tasks.{name}", lambda *_: None)
     recipe = read(path)

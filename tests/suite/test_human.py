@@ -111,6 +111,9 @@ def test_pictures_of_other_rows_are_not_given(study: Study):
     assert study.picture(sorted(study.asked)[0])[:4] == b"\x89PNG"
     with pytest.raises(DataError, match="no picture"):
         study.picture("nobody's")
+    keys = sorted(study.asked, reverse=True)
+    assert study.pictures(keys) == [study.picture(key) for key in keys]
+    assert study.pictures([]) == []
 
 
 def test_answers_become_numbers(study: Study):

@@ -125,7 +125,8 @@ def _report(study: "Study", models: list[str], templates: list[str] | None, as_j
         with Bar(f"ask {name}") as progress:
             said.append((name, model_answers(study, Ready(open_model(name)), templates, progress)))
     found = human_report(study, said)
-    pictures = {one["key"]: study.picture(one["key"]) for one in found.hardest}
+    hardest = [one["key"] for one in found.hardest]
+    pictures = dict(zip(hardest, study.pictures(hardest), strict=True))
     page = write_human(study.folder / "report.html", study.title, found.values(), pictures)
     if as_json:
         give(_plain({**found.values(), "page": str(page)}))

@@ -3,8 +3,7 @@
 `tasks.py` puts a model to it.
 """
 
-from collections.abc import Callable, Iterator, Mapping
-from itertools import chain, islice
+from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple
 
 from torch import nn
@@ -21,7 +20,7 @@ from limner.models.icmlm import ICMLM
 from limner.models.ngrams import NGrams
 from limner.models.virtex import VirTex
 from limner.recipe.schema import Recipe
-from limner.recipe.task import grown
+from limner.recipe.task import grown, source_texts
 from limner.shapes import ImageSpec
 from limner.train.steps import (
     BagOfWordsSettings,
@@ -77,12 +76,6 @@ def prior_of(recipe: Recipe, start: Bundle | None, report: Report) -> Prior:
     return PRIORS[type(recipe.objective)](recipe, start, report)
 
 
-def _texts(recipe: Recipe) -> Iterator[str]:
-    """The texts that a vocabulary is grown from."""
-    each = (islice(source.texts(), recipe.tokenizer.texts) for source in recipe.data.sources)
-    return chain.from_iterable(each)
-
-
 def _words(recipe: Recipe, start: Bundle | None, report: Report) -> WordPiece:
     """The vocabulary of the start, or one grown from the texts."""
     if start is not None and isinstance(start.tokenizer, WordPiece):
@@ -113,7 +106,7 @@ def _ngrams(recipe: Recipe, start: Bundle | None, report: Report) -> Prior:
     else:
         report("counting the n-grams of the sources' texts")
         sizes = (settings.size, settings.order, settings.min_count)
-        dictionary = NGramDictionary.from_texts(_texts(recipe), *sizes)
+        dictionary = NGramDictionary.from_texts(source_texts(recipe), *sizes)
     prefixes = dictionary.prefixes
     return Prior(
         NGrams,
@@ -143,7 +136,7 @@ def _virtex(recipe: Recipe, start: Bundle | None, report: Report) -> Prior:
 def _icmlm(recipe: Recipe, start: Bundle | None, report: Report) -> Prior:
     settings, words = recipe.objective, _words(recipe, start, report)
     assert isinstance(settings, ICMLMSettings)
-    concepts = start.labels if start else concept_words(words, _texts(recipe), settings.concepts)
+    concepts = start.labels if start else concept_words(words, source_texts(recipe), settings.concepts)
     return Prior(
         ICMLM,
         {"text": {"vocab_size": words.vocab_size}, "num_concepts": len(concepts)},

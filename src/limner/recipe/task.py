@@ -1,6 +1,6 @@
 """What a recipe trains, as one value, and how its model is opened or built."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from itertools import chain, islice
 from typing import Any, NamedTuple
 
@@ -127,8 +127,14 @@ def merged(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, A
 def grown(recipe: Recipe, report: Report) -> WordPiece:
     """A vocabulary grown from the texts of the recipe's sources."""
     report("growing the vocabulary from the sources' texts")
-    each = (islice(source.texts(), recipe.tokenizer.texts) for source in recipe.data.sources)
-    return WordPiece.from_texts(chain.from_iterable(each), recipe.tokenizer.vocab_size)
+    return WordPiece.from_texts(source_texts(recipe), recipe.tokenizer.vocab_size)
+
+
+def source_texts(recipe: Recipe) -> Iterator[str]:
+    """The texts of the recipe's sources that a vocabulary is grown from."""
+    return chain.from_iterable(
+        islice(source.texts(), recipe.tokenizer.texts) for source in recipe.data.sources
+    )
 
 
 def text_sizes(tokenizer: WordPiece) -> dict[str, Any]:

@@ -11,6 +11,7 @@ Source: Radford et al. 2021 (CLIP, arXiv 2103.00020), section 4.
 
 import hashlib
 from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -109,13 +110,24 @@ class Study(NamedTuple):
 
         Raises: DataError when it is neither.
         """
+        return self.pictures([key])[0]
+
+    def pictures(self, keys: Sequence[str]) -> list[bytes]:
+        """The encoded pictures of rows that are asked or examples, read together.
+
+        Raises: DataError when one of them is neither.
+        """
         known = set(self.asked).union(*self.shown.values())
-        if key not in known:
-            raise DataError(f"no picture {key!r} in this study", wanted="a key that is asked or an example")
+        for key in keys:
+            if key not in known:
+                raise DataError(
+                    f"no picture {key!r} in this study", wanted="a key that is asked or an example"
+                )
         table = Table.open(self.settings.path, self.settings.version)
-        (position,) = table.positions("key = '{}'".format(key.replace("'", "''"))).tolist()
-        data: bytes = table.rows([position], ["image"])[0]["image"]
-        return data
+        named = ", ".join("'{}'".format(key.replace("'", "''")) for key in keys)
+        places = table.positions(f"key in ({named})").tolist() if keys else []
+        found = {row["key"]: row["image"] for row in table.rows(places, ["key", "image"])}
+        return [found[key] for key in keys]
 
     def next(self, person: str) -> Asked | None:
         """The first picture that a person has not answered, part by part; None at the end.

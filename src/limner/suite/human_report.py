@@ -123,7 +123,7 @@ def model_answers(
     own = set(study.classes) <= set(ready.labels)
     found: list[int] = []
     for start in range(0, len(keys), ready.batch_size):
-        pictures = [study.picture(key) for key in keys[start : start + ready.batch_size]]
+        pictures = study.pictures(keys[start : start + ready.batch_size])
         asked: dict[str, Any] = (
             {"top": len(ready.labels)}
             if own

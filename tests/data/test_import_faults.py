@@ -74,6 +74,6 @@ def test_each_of_ten_thousand_lands_where_it_should_and_memory_stays(tmp_path: P
     measured = json.loads(told.splitlines()[-1])
     for number in range(3):
         assert landed(tmp_path / f"{number}.lance") == truth
-    first, _, third = measured["resident"]
-    assert third - first < 100, measured
+    _, second, third = measured["resident"]  # the first fills the allocators' pools
+    assert third - second < 50, measured
     assert measured["peak"] < 1200, measured

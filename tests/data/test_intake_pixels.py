@@ -122,7 +122,7 @@ def test_arrays_of_another_shape_are_refused(shape: tuple[int, ...]) -> None:
     seed=st.integers(0, 2**16),
 )
 def test_size_mode_and_orientation(width: int, height: int, mode: str, code: int, seed: int) -> None:
-    """A TIFF or PNG of any mode and size, held any way, is the same picture turned, and hashes repeat."""
+    """A file of any mode and size, held any way, is the same picture turned, and hashes repeat."""
     noise = np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
     image = Image.fromarray(noise)
     if mode in ("1", "L", "P", "RGB", "RGBA", "CMYK", "YCbCr", "HSV", "I", "F"):
@@ -130,6 +130,7 @@ def test_size_mode_and_orientation(width: int, height: int, mode: str, code: int
     exif = Image.Exif()
     exif[0x0112] = code
     name = "PNG" if image.mode in ("1", "L", "P", "RGB", "RGBA") else "TIFF"
+    name = "JPEG" if image.mode == "YCbCr" else name  # Pillow before 13 cannot read its own TIFFs of it
     image = image.convert("RGB") if image.mode == "HSV" else image
     plain, turned = io.BytesIO(), io.BytesIO()
     image.save(plain, name)

@@ -4,10 +4,10 @@ A value that is no text (bytes, numbers, NaN, objects, binary junk) never become
 the word "nan" because a cell was empty.
 """
 
+import os
 import re
 import unicodedata
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import pyarrow as pa
@@ -103,10 +103,10 @@ def _useless(text: str, name: str) -> str:
         return "null_word" if text in _NULL_WORDS else "empty"
     if text.lower() in _NULL_WORDS:
         return "null_word"
-    own_name = Path(name)
-    if text.lower() in (name.lower(), own_name.name.lower(), own_name.stem.lower()):
+    file_name = os.path.basename(name).lower()
+    if text.lower() in (name.lower(), file_name, os.path.splitext(file_name)[0]):
         return "file_name"
-    if _CAMERA_NAME.fullmatch(Path(text).stem if " " not in text else text):
+    if _CAMERA_NAME.fullmatch(text if " " in text else os.path.splitext(os.path.basename(text))[0]):
         return "file_name"
     return ""
 

@@ -148,8 +148,9 @@ class Staging:
                 end = begin + rows.num_rows
                 names = pa.array(splits[begin:end], pa.string())
                 rows = rows.set_column(SCHEMA.get_field_index("split"), "split", names)
-                rows = rows.filter(pa.array(keep[begin:end])).cast(SCHEMA)
-                begin = end
+                if not keep[begin:end].all():  # a filter copies what it keeps
+                    rows = rows.filter(pa.array(keep[begin:end]))
+                rows, begin = rows.cast(SCHEMA), end
                 yield from rows.to_batches()
 
     def close(self, remove: bool) -> None:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from importlib.metadata import version
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
@@ -50,6 +51,7 @@ PART_ITEMS: int = 1024
 PART_BYTES: Final = 32 * 1024 * 1024
 PART_SECONDS: Final = 10.0
 _IN_FLIGHT: Final = 32
+_HANDFUL: Final = 4
 _SURE: Final = 1000
 
 Progress = Callable[[int, int | None], None]
@@ -186,18 +188,20 @@ class _Work:
 def _in_order(
     pool: ThreadPoolExecutor, items: Iterable[Numbered], work: Callable[[Item], Any]
 ) -> Iterator[tuple[int, Item, Any]]:
-    """Each item with what `work` made of it; a few are under way at a time."""
-    flying: deque[tuple[int, Item, Future[Any]]] = deque()
-    for number, item in items:
-        flying.append((number, item, pool.submit(work, item)))
-        if len(flying) >= _IN_FLIGHT:
-            yield _landed(flying.popleft())
-    yield from map(_landed, flying)
+    """Each item with what `work` made of it; a few are under way at a time, handed over by the handful."""
+    flying: deque[tuple[list[Numbered], Future[list[Any]]]] = deque()
+    rest = iter(items)
+    while handful := list(islice(rest, _HANDFUL)):
+        flying.append((handful, pool.submit(lambda some: [work(item) for _, item in some], handful)))
+        if len(flying) * _HANDFUL >= _IN_FLIGHT:
+            yield from _landed(*flying.popleft())
+    for flight in flying:
+        yield from _landed(*flight)
 
 
-def _landed(flight: tuple[int, Item, Future[Any]]) -> tuple[int, Item, Any]:
-    number, item, future = flight
-    return number, item, future.result()
+def _landed(handful: list[Numbered], future: Future[list[Any]]) -> Iterator[tuple[int, Item, Any]]:
+    for (number, item), made in zip(handful, future.result(), strict=True):
+        yield number, item, made
 
 
 class _Part:

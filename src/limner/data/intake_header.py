@@ -67,6 +67,7 @@ _SCAN_BYTES: Final = 10  # of the shortest header of a scan
 _TIFF_SIZES: Final = {3: "H", 4: "I", 16: "Q"}
 _TIFF_NUMBERS: Final = (3, 4, 5, 8, 9, 10, 11, 12, 13, 16, 17, 18)
 _filters: Final = Lock()
+_read: Final = io.BytesIO.read
 
 
 class Limits(Config):
@@ -106,7 +107,7 @@ class Reader(io.BytesIO):
 
     def read(self, size: int | None = -1, /) -> bytes:
         """As of any file. Raises: PictureError for reason `metadata` or `too_slow`."""
-        got = super().read(size)
+        got = _read(self, size)
         if self._in_header:  # bounded by what may be read
             self._reads += 1
             self._read_bytes += len(got)

@@ -1,9 +1,11 @@
 """Pictures that a list names and that lie somewhere beside it, and what else the lists have in common."""
 
+import os
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
+from pathlib import Path
 from typing import Any, Final
 
 from limner.data.sources.item import Guess, ImportOptions, Item
@@ -42,6 +44,24 @@ def split_in(name: str) -> str | None:
     """The split that a name tells: `captions_val2017.json` is "val"; None when it tells none or two."""
     found = {SPLITS[word] for word in _SPLIT_WORD.findall(name.lower().replace("test-dev", "test"))}
     return found.pop() if len(found) == 1 else None
+
+
+def files_in(folder: Place, wanted: Callable[[str], bool]) -> list[Place]:
+    """What lies right in a folder under a wanted name, by name; a path is made of nothing else, since
+    folders hold millions."""
+    local = isinstance(folder, Path)
+    names = os.listdir(folder) if local else [str(one.name) for one in folder.iterdir()]
+    return [folder / name for name in sorted(filter(wanted, names))]
+
+
+def folders_in(folder: Place) -> list[Place]:
+    """The folders right in a folder, by name, hidden ones left out."""
+    if isinstance(folder, Path):
+        with os.scandir(folder) as inside:
+            names = [one.name for one in inside if one.is_dir()]
+    else:
+        names = [str(one.name) for one in folder.iterdir() if one.is_dir()]
+    return [folder / name for name in sorted(names) if not name.startswith(".")]
 
 
 def guess_of(path: Place, kind: str, lines: Sequence[str], items: Callable[[], Iterator[Item]]) -> Guess:

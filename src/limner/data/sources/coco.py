@@ -13,7 +13,7 @@ from itertools import islice
 from math import isfinite
 from typing import Any, Final
 
-from limner.data.sources.beside import Pictures, Place, split_in
+from limner.data.sources.beside import Pictures, Place, files_in, folders_in, split_in
 from limner.data.sources.item import Box, Guess, ImportOptions, Item, fields_of
 from limner.data.sources.jsonfile import objects, read_json, text_of
 from limner.errors import DataError
@@ -94,19 +94,20 @@ def _files(path: Place) -> list[Place]:
         return []
     listed = _json_in(path)
     if not listed:
-        below = [one for one in path.iterdir() if one.is_dir() and not one.name.startswith(".")]
+        below = folders_in(path)
         own = [one for one in below if one.name == "annotations"]
         listed = [file for one in own for file in _json_in(one)]
-        marked = [one / "_annotations.coco.json" for one in sorted(below, key=lambda one: str(one.name))]
+        marked = [one / "_annotations.coco.json" for one in below]
         listed = listed or [file for file in marked if file.is_file()]
     return listed
 
 
+def _is_relevant(name: str) -> bool:
+    return name.lower().endswith(".json") and not name.startswith(".") and bool(_RELEVANT.search(name))
+
+
 def _json_in(folder: Place) -> list[Place]:
-    found = [
-        one for one in folder.iterdir() if one.suffix.lower() == ".json" and not one.name.startswith(".")
-    ]
-    relevant = sorted((one for one in found if _RELEVANT.search(one.name)), key=lambda one: str(one.name))
+    relevant = files_in(folder, _is_relevant)
     return relevant if len(relevant) <= _MOST_FILES else []
 
 
@@ -344,6 +345,6 @@ def _lines(path: Place, files: Sequence[Place], work: _Work, places: dict[Place,
             yield f"left out: {count:,} {what}"
     if path.is_dir():
         folder = files[0].parent
-        others = [one.name for one in folder.iterdir() if _OTHER_TASKS.search(one.name)]
+        others = files_in(folder, lambda name: bool(_OTHER_TASKS.search(name)))
         if others:
-            yield f"not read: {', '.join(sorted(map(str, others)))}"
+            yield f"not read: {', '.join(str(one.name) for one in others)}"

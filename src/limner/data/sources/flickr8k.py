@@ -7,7 +7,7 @@ from functools import partial
 from itertools import islice
 from typing import Final
 
-from limner.data.sources.beside import Pictures, Place, counted
+from limner.data.sources.beside import Pictures, Place, counted, files_in
 from limner.data.sources.item import Guess, ImportOptions, Item
 from limner.data.sources.tars import decoded
 from limner.errors import DataError
@@ -51,10 +51,10 @@ def _token_file(path: Place) -> Place | None:
         return path if path.name.lower().endswith(SUFFIXES) else None
     for folder in (path, *(path / name for name in _FOLDERS)):
         if folder.is_dir():
-            names = sorted(str(one.name) for one in folder.iterdir() if one.name.lower().endswith(SUFFIXES))
-            plain = [name for name in names if "lemma" not in name.lower()]
+            tokens = files_in(folder, lambda name: name.lower().endswith(SUFFIXES))
+            plain = [file for file in tokens if "lemma" not in file.name.lower()]
             if plain:
-                return folder / plain[0]
+                return plain[0]
     return None
 
 
@@ -83,7 +83,7 @@ def _splits(folder: Place) -> tuple[dict[str, str], list[str]]:
     """The split of each picture, and the lists that tell it."""
     splits: dict[str, str] = {}
     lists = []
-    for path in sorted(folder.iterdir(), key=lambda one: str(one.name)):
+    for path in files_in(folder, lambda name: bool(_LIST.search(name))):
         match = _LIST.search(path.name)
         if match:
             lists.append(str(path.name))

@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from limner.data.sources.beside import Place, counted, split_in
+from limner.data.sources.beside import Place, counted, files_in, split_in
 from limner.data.sources.item import Guess, ImportOptions, Item
 from limner.errors import DataError
 
@@ -50,7 +50,7 @@ def recognise(path: Place, options: ImportOptions) -> Guess | None:
     if path.is_file() and _is_idx(path):
         files = [path]
     elif path.is_dir():
-        files = [one for one in path.iterdir() if "idx" in one.name.lower() and _is_idx(one)]
+        files = [one for one in files_in(path, lambda name: "idx" in name.lower()) if _is_idx(one)]
     else:
         return None
     shapes = {file: _shape(file) for file in files}

@@ -4,7 +4,7 @@ Each line names a picture by `file_name`, from the folder of that file. A folder
 splits, as `datasets` reads them.
 """
 
-from limner.data.sources.beside import SPLITS, Place
+from limner.data.sources.beside import SPLITS, Place, folders_in
 from limner.data.sources.item import Guess, ImportOptions
 from limner.data.sources.rowfiles import open_rowfile
 from limner.data.sources.rows import Sheet, guess_rows
@@ -35,8 +35,7 @@ def _metadata_in(folder: Place, deeper: int) -> list[Place]:
     own = [folder / name for name in _NAMES if (folder / name).is_file()]
     if own or not deeper:
         return own[:1]
-    inside = sorted((one for one in folder.iterdir() if not one.name.startswith(".")), key=str)
-    return [file for one in inside if one.is_dir() for file in _metadata_in(one, deeper - 1)]
+    return [file for one in folders_in(folder) for file in _metadata_in(one, deeper - 1)]
 
 
 def _sheet(file: Place, top: Place, options: ImportOptions) -> Sheet:

@@ -15,7 +15,7 @@ from typing import Any, Final
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from limner.data.sources.beside import Place, counted
+from limner.data.sources.beside import Place, counted, files_in
 from limner.data.sources.item import Guess, ImportOptions, Item, fields_of
 from limner.data.sources.rowfiles import is_picture_path
 from limner.data.sources.tars import SUFFIXES, check_shards, item_of, read_samples, shards_in
@@ -81,7 +81,7 @@ def _shards(path: Place) -> list[_Shard]:
         return []
     contents: dict[str, Place] = {}
     statuses: dict[str, Place] = {}
-    for one in path.iterdir():
+    for one in files_in(path, _may_be_shard):
         stem = _stem(one.name)
         if one.name.lower().endswith(".parquet"):
             statuses[stem] = one
@@ -94,6 +94,10 @@ def _shards(path: Place) -> list[_Shard]:
     names = sorted([*contents, *(stem for stem in lone if _is_status(statuses[stem]))])
     found = {**paired, **{stem: statuses[stem] for stem in lone}}
     return [_Shard(_name(contents, found, name), contents.get(name), found.get(name)) for name in names]
+
+
+def _may_be_shard(name: str) -> bool:
+    return name.lower().endswith((".parquet", *SUFFIXES)) or name.isdecimal()
 
 
 def _name(contents: dict[str, Place], statuses: dict[str, Place], stem: str) -> str:
@@ -163,9 +167,7 @@ def _from_tar(shard: _Shard, rows: dict[str, dict[str, Any]], options: ImportOpt
 
 def _from_folder(shard: _Shard, rows: dict[str, dict[str, Any]], options: ImportOptions) -> Iterator[Item]:
     content: Place = shard.content
-    for picture in sorted(content.iterdir(), key=lambda one: str(one.name)):
-        if not is_picture_path(picture.name):
-            continue
+    for picture in files_in(content, is_picture_path):
         key = str(picture.stem)
         yield _described(Item(key, f"{shard.name}/{picture.name}", picture), rows.get(key, {}))
 

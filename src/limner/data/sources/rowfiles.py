@@ -8,11 +8,11 @@ work.
 import csv
 import io
 import json
+import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
-from pathlib import PurePosixPath
 from typing import Any, Final, Protocol, runtime_checkable
 
 import pyarrow as pa
@@ -71,7 +71,7 @@ def open_rowfile(path: Place, separator: str | None = None, encoding: str | None
 
 def is_picture_path(value: str) -> bool:
     """Whether a value ends as the name of a picture file does."""
-    return PurePosixPath(value.strip()).suffix.lower() in PICTURE_SUFFIXES
+    return os.path.splitext(value.strip())[1].lower() in PICTURE_SUFFIXES
 
 
 def head(file: RowFile, count: int) -> list[Row]:

@@ -7,7 +7,7 @@ from functools import partial
 from itertools import islice
 from typing import Any
 
-from limner.data.sources.beside import Pictures, Place, split_in
+from limner.data.sources.beside import Pictures, Place, files_in, split_in
 from limner.data.sources.columns import Columns, choose_columns, embedded_bytes
 from limner.data.sources.item import Guess, ImportOptions, Item, fields_of
 from limner.data.sources.rowfiles import SUFFIXES, Row, RowFile, head, open_rowfile
@@ -83,7 +83,7 @@ def guess_rows(sheets: Sequence[Sheet], options: ImportOptions, source: str, kin
 
 
 def _parquets(folder: Place) -> list[Place]:
-    return sorted((one for one in folder.iterdir() if one.suffix.lower() == ".parquet"), key=str)
+    return files_in(folder, lambda name: name.lower().endswith(".parquet"))
 
 
 def _pictures(file: RowFile, columns: Columns, sample: Sequence[Row], options: ImportOptions) -> Pictures:

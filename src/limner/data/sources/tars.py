@@ -15,7 +15,7 @@ from functools import partial
 from itertools import islice
 from typing import Any, Final, NamedTuple
 
-from limner.data.sources.beside import Place, guess_of
+from limner.data.sources.beside import Place, files_in, guess_of
 from limner.data.sources.item import Guess, ImportOptions, Item, fields_of
 from limner.data.sources.rowfiles import PICTURE_SUFFIXES, is_picture_path
 from limner.errors import DataError, PictureError
@@ -86,11 +86,12 @@ def shards_in(path: Place) -> list[Place]:
         return [path] if path.name.lower().endswith(SUFFIXES) else []
     if not path.is_dir():
         return []
-    seen = [one for one in path.iterdir() if not one.name.startswith(".")]
-    if any(is_picture_path(one.name) for one in seen):
-        return []
-    found = (one for one in seen if one.name.lower().endswith(SUFFIXES))
-    return sorted(found, key=lambda one: str(one.name))
+    seen = files_in(path, lambda name: not name.startswith(".") and _is_tar_or_picture(name))
+    return [] if any(is_picture_path(one.name) for one in seen) else seen
+
+
+def _is_tar_or_picture(name: str) -> bool:
+    return name.lower().endswith(SUFFIXES) or is_picture_path(name)
 
 
 def check_shards(shards: Sequence[Place]) -> list[Place]:

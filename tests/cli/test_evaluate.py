@@ -1,6 +1,7 @@
 import json
 
 import pytest
+from PIL import Image
 
 
 @pytest.fixture
@@ -58,3 +59,20 @@ def test_a_task_that_does_not_exist_is_refused(limner, table):
     found = limner("evaluate", "zero", "--data", table)
     assert found.exit_code == 2
     assert "the task 'zero'" in found.stderr
+
+
+def test_curves_over_few_labels_are_drawn(limner, tmp_path):
+    colours = tmp_path / "colours"
+    for number in range(8):
+        label, split = ("red", "blue")[number % 2], ("train", "test")[number // 4]
+        path = colours / split / label / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (20, 20), label).save(path)
+    table = tmp_path / "colours.lance"
+    assert limner("import", colours, "--out", table).exit_code == 0
+    settings = ("--set", "shots=[1,2]", "--set", "repeats=2", "--set", "templates={}")
+    found = limner("evaluate", "fewshot", "--data", table, "--out", tmp_path / "out", *settings)
+    assert found.exit_code == 0, found.stderr
+    assert "fewshot.png" in found.stderr
+    with Image.open(tmp_path / "out" / "fewshot.png") as picture:
+        assert picture.width > 100

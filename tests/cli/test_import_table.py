@@ -1,6 +1,7 @@
 import json
 
 import pytest
+from PIL import Image
 
 from limner.data.table import Table
 
@@ -122,3 +123,11 @@ def test_shares_that_are_no_shares_are_refused(limner, photos, tmp_path, splits)
     result = limner("import", photos, "--out", tmp_path / "t.lance", "--splits", splits)
     assert result.exit_code == 2
     assert "1 in all" in result.stderr
+
+
+def test_a_further_column_is_kept_when_named(limner, tmp_path):
+    Image.new("RGB", (20, 20), "red").save(tmp_path / "a.png")
+    (tmp_path / "rows.csv").write_text("image,domain\na.png,sketch\n")
+    done = limner("import", tmp_path / "rows.csv", "--out", tmp_path / "t.lance", "--keep", "domain")
+    assert "kept as they are: 'domain'" in done.stderr
+    assert Table.open(tmp_path / "t.lance").column("domain") == ["sketch"]

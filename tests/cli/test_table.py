@@ -109,3 +109,21 @@ def test_what_is_no_table_is_refused(limner, photos, tmp_path):
         result = limner("table", place)
         assert result.exit_code == 2
         assert said in result.stderr
+
+
+def test_statements_about_two_pictures_are_added(limner, tmp_path):
+    for side in (0, 1):
+        (tmp_path / "dev").mkdir(exist_ok=True)
+        Image.new("RGB", (20, 20), ("red", "blue")[side]).save(tmp_path / "dev" / f"dev-1-0-img{side}.png")
+    table, lines = tmp_path / "t.lance", tmp_path / "dev.json"
+    assert limner("import", tmp_path / "dev", "--out", table).exit_code == 0
+    lines.write_text(json.dumps({"identifier": "dev-1-0-1", "sentence": "one is red", "label": "True"}))
+    done = limner("table", table, "--statements", lines)
+    assert "version 2, 1 statements about two pictures" in done.stdout
+    assert "--restore 1" in done.stderr
+    (first, _) = Table.open(table).column("statements")
+    assert [one["text"] for one in first] == ["one is red"]
+    told = json.loads(limner("table", table, "--statements", lines, "--json").stdout)
+    assert (told["version"], told["statements"]) == (3, 1)
+    refused = limner("table", table, "--statements", lines, "--where", "true")
+    assert "change the whole table" in refused.stderr

@@ -9,6 +9,7 @@ import textwrap
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -480,3 +481,61 @@ def test_importing_generated_rows_twice_is_importing_once(
         c for _, cell in rows for c in (cell if isinstance(cell, list) else [cell]) if isinstance(c, str)
     }
     assert texts <= {text.strip() for text in strings} | {"a cat"}
+
+
+def domains(place: Path, *, cartoon: str = "cartoon") -> Path:
+    """Four pictures whose rows say more than a pairs table has columns for."""
+    pictures = [place / f"{number}.jpg" for number in range(4)]
+    for number, picture in enumerate(pictures):
+        if not picture.exists():
+            save(picture, quality=60 + number)
+    said = ["photo", cartoon, "", "photo"]
+    lines = [f"{picture.name},cat,{said[number]},{number}" for number, picture in enumerate(pictures)]
+    path = place / "rows.csv"
+    path.write_text("\n".join(["image,label,domain,year", *lines]), encoding="utf-8")
+    return path
+
+
+def test_further_columns_come_along_where_they_are_named(tmp_path: Path) -> None:
+    (tmp_path / "set").mkdir()
+    options = ImportOptions(keep=("domain", "year"))
+    table = import_source(domains(tmp_path / "set"), tmp_path / "out.lance", options).table
+    assert table.column_names == [*SCHEMA.names, "domain", "year"]
+    assert table.column("domain") == ["photo", "cartoon", None, "photo"]
+    assert table.column("year") == list("0123")
+    assert table.count("domain = 'photo'") == 2
+    again = import_source(domains(tmp_path / "set"), tmp_path / "out.lance", options)
+    assert again.version is None
+    changed = import_source(domains(tmp_path / "set", cartoon="sketch"), tmp_path / "out.lance", options)
+    assert changed.settled.counts["updated"] == 1
+    assert sorted(map(str, changed.table.column("domain"))) == ["None", "photo", "photo", "sketch"]
+    copied = import_source(tmp_path / "out.lance", tmp_path / "copy.lance", ImportOptions(keep=("domain",)))
+    assert copied.table.column("domain") == changed.table.column("domain")
+
+
+def test_further_columns_are_added_to_a_table_that_has_none(tmp_path: Path) -> None:
+    (tmp_path / "set").mkdir()
+    rows, out = domains(tmp_path / "set"), tmp_path / "out.lance"
+    import_source(rows, out)
+    table = import_source(rows, out, ImportOptions(keep=("domain",))).table
+    assert dict(zip(table.column("key"), table.column("domain"), strict=True)) == {
+        "0.jpg": "photo",
+        "1.jpg": "cartoon",
+        "2.jpg": None,
+        "3.jpg": "photo",
+    }
+
+
+def test_a_further_column_must_be_there_and_hold_text(photos: Path, tmp_path: Path) -> None:
+    (tmp_path / "set").mkdir()
+    rows, out = domains(tmp_path / "set"), tmp_path / "out.lance"
+    with pytest.raises(DataError, match="no column 'place'"):
+        import_source(rows, out, ImportOptions(keep=("place",)))
+    with pytest.raises(DataError, match="every table has a column"):
+        import_source(rows, out, ImportOptions(keep=("label",)))
+    with pytest.raises(DataError, match="which has no further columns"):
+        import_source(photos, out, ImportOptions(keep=("domain",)))
+    table = import_source(rows, out).table
+    table.add_columns(pa.table({"year": [1, 2, 3, 4]}), "numbers")
+    with pytest.raises(DataError, match="holds no text"):
+        import_source(rows, out, ImportOptions(keep=("year",)))

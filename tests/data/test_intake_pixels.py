@@ -130,9 +130,8 @@ def test_size_mode_and_orientation(width: int, height: int, mode: str, code: int
     exif = Image.Exif()
     exif[0x0112] = code
     name = "PNG" if image.mode in ("1", "L", "P", "RGB", "RGBA") else "TIFF"
-    image = (
-        image.convert("RGB") if image.mode in ("HSV", "YCbCr") else image
-    )  # Pillow before 13 cannot read its TIFFs
+    if image.mode in ("HSV", "YCbCr"):  # Pillow before 13 cannot read its own TIFFs of the second
+        image = image.convert("RGB")
     plain, turned = io.BytesIO(), io.BytesIO()
     image.save(plain, name)
     image.save(turned, name, exif=exif)

@@ -74,7 +74,17 @@ def evaluate(
                 talk(f"refused: {_combination(one)}\n  {one.record['error']}", colour=typer.colors.RED)
     if as_json:
         give([one.record | {"reused": one.reused} for one in finished])
+    _draw(finished, out)
     _end(finished, out)
+
+
+def _draw(finished: "list[Finished]", out: Path) -> None:
+    """The curves over few labels, where some were measured."""
+    curves = [one.record for one in finished if one.record["task"] == "fewshot" and not one.failed]
+    if curves:
+        from limner.report.fewshot import write_fewshot
+
+        talk(f"{write_fewshot(out / 'fewshot.png', curves)}: the curves")
 
 
 def _table(path: Path) -> str:

@@ -40,6 +40,10 @@ def import_table(
     split_column: Annotated[
         str | None, typer.Option(help="Column of the splits' names.", show_default="guessed")
     ] = None,
+    keep: Annotated[
+        list[str] | None,
+        typer.Option(help="A further column to bring along, as text; may be repeated.", show_default=False),
+    ] = None,
     separator: Annotated[
         str | None, typer.Option(help="Between the columns.", show_default="guessed")
     ] = None,
@@ -110,6 +114,7 @@ def import_table(
         key_column=key_column,
         label_column=label_column,
         split_column=split_column,
+        keep=tuple(keep or ()),
         separator=separator,
         encoding=encoding,
         base=base,

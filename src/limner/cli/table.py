@@ -1,4 +1,4 @@
-"""`limner table`: what a table holds; back a version, compact, a sheet of augmented samples."""
+"""`limner table`: what a table holds; back a version, compact, statements, a sheet of augmented samples."""
 
 import json
 from collections.abc import Iterator
@@ -42,6 +42,12 @@ def table(
         str | None,
         typer.Option(help="Draw samples as this recipe changes them, to --out.", show_default=False),
     ] = None,
+    statements: Annotated[
+        Path | None,
+        typer.Option(
+            help="Add statements about two pictures: NLVR2's JSON lines, or BLIP's list.", show_default=False
+        ),
+    ] = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="Picture of --augment.")] = Path("augmented.png"),
     size: Annotated[int, typer.Option(min=8, max=4096, help="Pixels a side in --augment.")] = 224,
     seed: Seed = 0,
@@ -50,11 +56,13 @@ def table(
     """Show what a table holds: columns, counts, versions, sizes, ten rows.
 
     --restore goes back to a version and --compact tidies the files; both can be undone by --restore, but not
-    past versions that --keep-versions removed. --augment draws a sheet of samples.
+    past versions that --keep-versions removed. --augment draws a sheet of samples; --statements adds those
+    of NLVR2 to a table of its pictures, as one more version.
     """
     from limner.data.table import Table
 
-    _one_of(restore is not None, compact, augment is not None, version, where, keep_versions)
+    asked = sum((restore is not None, compact, augment is not None, statements is not None))
+    _one_of(asked, augment is None and asked > 0, version, where, keep_versions if not compact else None)
     opened = Table.open(place, version)
     with stoppable("the table is as it was; the same command starts again"):
         if restore is not None:
@@ -63,6 +71,8 @@ def table(
             said, values = _compact(opened, keep_versions)
         elif augment is not None:
             said, values = _augment(opened, augment, out, size, seed, where)
+        elif statements is not None:
+            said, values = _statements(opened, statements)
         else:
             said, values = _look(opened, where)
     if as_json:
@@ -72,17 +82,17 @@ def table(
             typer.echo(line)
 
 
-def _one_of(
-    restore: bool, compact: bool, augment: bool, version: int | None, where: str | None, keep: int | None
-) -> None:
+def _one_of(asked: int, changes: bool, version: int | None, where: str | None, keep: int | None) -> None:
     """Refuse options that do not go together."""
-    if restore + compact + augment > 1:
-        raise typer.BadParameter("--restore, --compact and --augment are three commands: give one")
-    if (restore or compact) and (version or where):
+    if asked > 1:
         raise typer.BadParameter(
-            "--restore and --compact change the whole table: leave out --version, --where"
+            "--restore, --compact, --augment and --statements are four commands: give one"
         )
-    if keep and not compact:
+    if changes and (version or where):
+        raise typer.BadParameter(
+            "--restore, --compact and --statements change the whole table: leave out --version, --where"
+        )
+    if keep:
         raise typer.BadParameter("--keep-versions goes with --compact")
 
 
@@ -112,6 +122,16 @@ def _compact(opened: "Table", keep_versions: int | None) -> tuple[list[str], dic
     if keep_versions is None and done["files_removed"]:
         talk("older versions keep their files; --keep-versions 1 removes them")
     return lines, {"table": str(opened.path), "version": opened.version, **done}
+
+
+def _statements(opened: "Table", path: Path) -> tuple[list[str], dict[str, Any]]:
+    from limner.data.statements import add_statements, stated
+
+    after = add_statements(opened, path)
+    count = len(stated(after))
+    values = {"table": str(after.path), "version": after.version, "statements": count}
+    talk(f"undo: limner table {opened.path} --restore {opened.version}")
+    return [f"{after.path}: version {after.version}, {count:,} statements about two pictures"], values
 
 
 def _augment(

@@ -3,12 +3,14 @@
 import hashlib
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import chain, count
 from pathlib import PurePosixPath
 from typing import Any, Final, NamedTuple
 
 import numpy as np
+import pyarrow as pa
 
 from limner.data.captions import useful_texts, writable
 from limner.data.duplicates import telling_hash
@@ -64,10 +66,13 @@ class Existing:
     phashes: list[str | None] = field(default_factory=list)
 
 
-def existing_rows(table: Table | None) -> Existing:
+def existing_rows(table: Table | None, keep: Sequence[str] = ()) -> Existing:
     """Read what decides about each row of a table; None is a table without rows.
 
-    Raises: DataError when a column of a pairs table is missing.
+    Args:
+        table: that is imported into.
+        keep: further columns that this import brings.
+    Raises: DataError when a column of a pairs table is missing, or one to keep holds something else.
     """
     found = Existing()
     if table is None:
@@ -78,9 +83,15 @@ def existing_rows(table: Table | None) -> Existing:
             f"{table.path} is no pairs table: it has no {', '.join(absent)}",
             hint="choose another --out, or pass --overwrite",
         )
-    columns = ("key", "source", "split", *_SEEN, *_FIELDS)
+    there = [name for name in keep if table.has(name)]
+    if wrong := [name for name in there if table.schema.field(name).type != pa.string()]:
+        raise DataError(
+            f"{table.path} has a column {wrong[0]!r} that holds no text", hint="leave it out of --keep"
+        )
+    columns = ("key", "source", "split", *_SEEN, *_FIELDS, *there)
     for rows in table.batches(columns):
         for row in rows:
+            row["kept"] = [row.get(name) for name in keep]
             known = Known(row["source"] or "", row["split"], row["sha256"] or "", fields_digest(row))
             found.rows[row["key"]] = known
             found.seen[known.sha256] = {name: row[name] for name in _SEEN}
@@ -89,8 +100,9 @@ def existing_rows(table: Table | None) -> Existing:
 
 
 def fields_digest(row: dict[str, Any]) -> bytes:
-    """Sixteen bytes that change when texts, label, licence, questions or boxes do."""
-    told = json.dumps([row[name] or None for name in _FIELDS], ensure_ascii=True, default=str)
+    """Sixteen bytes that change when texts, label, licence, questions, boxes or what is kept do."""
+    fields = [*(row[name] or None for name in _FIELDS), *row.get("kept", ())]
+    told = json.dumps(fields, ensure_ascii=True, default=str)
     return hashlib.blake2b(told.encode(), digest_size=16).digest()
 
 
@@ -219,6 +231,7 @@ class RowMaker:
             "split": _text(item.split or self._options.split),
             "questions": _questions(item) or None,
             "boxes": _boxes(item) or None,
+            "kept": [_text(value) for value in item.kept],
             "lost": [{"reason": reason, "text": text} for reason, text in judged.lost],
         }
         return row | self._compared(row, opened.data)

@@ -10,7 +10,7 @@ import json
 import os
 import shutil
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from itertools import chain, islice
 from pathlib import Path
@@ -18,6 +18,7 @@ from typing import IO, Any, Final
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from limner.data.sources import Item
 from limner.data.table import SCHEMA
@@ -32,6 +33,7 @@ STAGED: Final = pa.schema(
         ("origin", pa.string()),
         ("reason", pa.string()),
         ("message", pa.string()),
+        ("kept", pa.list_(pa.string())),
         ("lost", pa.list_(pa.struct([("reason", pa.string()), ("text", pa.string())]))),
     ]
 )
@@ -134,23 +136,31 @@ class Staging:
         """Every finished row without its picture, in order."""
         return pa.concat_tables([_read(part) for part in self.parts()] or [_empty()])
 
-    def pictures(self, keep: np.ndarray, splits: list[str | None]) -> Iterator[pa.RecordBatch]:
+    def pictures(
+        self, keep: np.ndarray, splits: list[str | None], columns: Sequence[str] = ()
+    ) -> Iterator[pa.RecordBatch]:
         """Finished rows as a table holds them, part by part.
 
         Args:
             keep: which rows, one truth value each.
             splits: the split of each.
+            columns: names of what is kept of each, in order.
         """
         begin = 0
         for part in self.parts():
             with pa.memory_map(str(part)) as file:
-                rows = pa.ipc.open_file(file).read_all().select(SCHEMA.names)
+                staged = pa.ipc.open_file(file).read_all()
+                rows = staged.select(SCHEMA.names)
                 end = begin + rows.num_rows
                 names = pa.array(splits[begin:end], pa.string())
                 rows = rows.set_column(SCHEMA.get_field_index("split"), "split", names)
+                kept = staged["kept"]
                 if not keep[begin:end].all():  # a filter copies what it keeps
-                    rows = rows.filter(pa.array(keep[begin:end]))
+                    wanted = pa.array(keep[begin:end])
+                    rows, kept = rows.filter(wanted), kept.filter(wanted)
                 rows, begin = rows.cast(SCHEMA), end
+                for number, name in enumerate(columns):
+                    rows = rows.append_column(pa.field(name, pa.string()), pc.list_element(kept, number))
                 yield from rows.to_batches()
 
     def close(self, remove: bool) -> None:

@@ -33,7 +33,7 @@ from limner.data.import_rows import Existing, Identities, Keys, RowMaker, existi
 from limner.data.import_staging import Numbered, Staging
 from limner.data.quarantine import QUARANTINE_SCHEMA, merge_quarantine, quarantine_path
 from limner.data.sources import Guess, ImportOptions, Item, guess_source
-from limner.data.table import Table
+from limner.data.table import SCHEMA, Table
 
 __all__ = [
     "Guess",
@@ -138,7 +138,7 @@ class _Work:
     keys: Keys = field(init=False)
 
     def __post_init__(self) -> None:
-        self.existing = existing_rows(self.table)
+        self.existing = existing_rows(self.table, self.options.keep)
         self.keys = Keys(self.existing, self.identities)
 
     @property
@@ -274,12 +274,17 @@ def _commit(
 ) -> Table:
     """Write the new version, if anything has changed."""
     note = f"import {work.names}"
-    batches = staging.pictures(settled.keep, settled.splits)
+    keep = work.options.keep
+    batches = staging.pictures(settled.keep, settled.splits, keep)
     if work.table is None:
-        return Table.write(work.out, batches, overwrite=overwrite, note=note, record=record)
+        schema = pa.schema([*SCHEMA, *((name, pa.string()) for name in keep)])
+        return Table.write(work.out, batches, schema, overwrite=overwrite, note=note, record=record)
     table, pruned = work.table, settled.gone if work.rules.prune else []
     if pruned:
         table = table.delete(pruned, note, record)
+    if settled.keep.any() and (new := [name for name in keep if not table.has(name)]):
+        empty = pa.table({name: pa.nulls(table.num_rows, pa.string()) for name in new})
+        table = table.add_columns(empty, f"room for {', '.join(new)}")
     return table.upsert(batches, note, record) if settled.keep.any() else table
 
 

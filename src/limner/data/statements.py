@@ -56,7 +56,7 @@ def stated(table: Table, where: str | None = None) -> list[Stated]:
         raise DataError(
             f"{table.path} holds no statement" + (f" where {where}" if where else ""),
             wanted="a column `statements`, or rows labelled true and false whose texts are statements",
-            hint="limner.data.statements.add_statements brings NLVR2's own files",
+            hint=f"limner table {table.path} --statements FILE brings NLVR2's own files",
         )
     return found
 

@@ -2,7 +2,7 @@
 
 matplotlib draws with stand-in colours; afterwards each stand-in becomes a CSS variable of the page, so that
 one drawing serves both themes. Every function takes plain numbers and gives one `<svg>` with a title for
-screen readers.
+screen readers. A picture file, which follows no page, is drawn with the page's colours in light.
 """
 
 import io
@@ -22,6 +22,9 @@ COLOURS = {"blue": "#010207", "orange": "#010208", "grey": "#010209", "green": "
 _VARIABLES = {INK: "--ink", SOFT: "--soft", GRID: "--line", PAPER: "--paper"} | {
     stand_in: f"--{name}" for name, stand_in in COLOURS.items()
 }
+LIGHT = {"blue": "#2f6db3", "orange": "#c9701d", "grey": "#868c96", "green": "#23805c", "red": "#b8403c"}
+"""The colours of `style.css` in light."""
+_LIGHT = {INK: "#22252b", SOFT: "#5f6672", GRID: "#e4e1db", PAPER: "#fbfaf8"}
 _STYLE: Any = {
     "svg.fonttype": "none",
     "svg.hashsalt": "limner",
@@ -65,10 +68,11 @@ class Interval(NamedTuple):
 
 @contextmanager
 def drawing(
-    width: float, height: float, rows: int = 1, columns: int = 1
+    width: float, height: float, rows: int = 1, columns: int = 1, light: bool = False
 ) -> Iterator[tuple[Figure, list[Axes]]]:
-    """A figure in the page's style with its axes; inches."""
-    with mpl.rc_context(_STYLE):
+    """A figure in the page's style with its axes; inches. `light` is for a picture file."""
+    style = {name: _LIGHT.get(value, value) for name, value in _STYLE.items()} if light else _STYLE
+    with mpl.rc_context(style):
         figure = Figure(figsize=(width, height), layout="constrained")
         yield figure, list(np.atleast_1d(figure.subplots(rows, columns)).ravel())
 

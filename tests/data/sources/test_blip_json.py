@@ -106,7 +106,10 @@ def test_broken_rows_are_counted(tmp_path: Path) -> None:
 
 def test_what_has_no_place(tmp_path: Path) -> None:
     pair = {"sentence": "both are dogs", "label": "True", "images": ["a.jpg", "b.jpg"]}
-    with pytest.raises(DataError, match="pairs of pictures, as NLVR2"):
+    with pytest.raises(
+        DataError,
+        match=r"pairs of pictures, as NLVR2(.|\n)*limner table TABLE --statements .*nlvr_train.json",
+    ):
         recognise(write(tmp_path / "nlvr_train.json", [pair]), OPTIONS)
     with pytest.raises(DataError, match="holds web addresses"):
         recognise(write(tmp_path / "cc.json", [{"image": "https://example.org/a.jpg"}]), OPTIONS)

@@ -76,7 +76,7 @@ def _refuse_pairs(path: Place, rows: Sequence[dict[str, Any]]) -> None:
         raise DataError(
             f"{path} holds statements about pairs of pictures, as NLVR2 does",
             wanted="one picture a row: a pairs table has no place for two",
-            hint="import the folder of its pictures, and evaluate on the JSON itself",
+            hint=f"limner import the folder of its pictures, then: limner table TABLE --statements {path}",
         )
 
 

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from limner.data.sources.item import ImportOptions
 from limner.data.sources.rowfiles import Row, RowFile, is_picture_path
+from limner.data.table import SCHEMA
 from limner.errors import DataError
 
 PICTURE_COLUMNS: Final = (
@@ -43,6 +44,7 @@ class Columns:
         question: a question about the picture.
         answer: its answer, or a list of answers.
         own: columns named and shaped as the table's own.
+        keep: further columns that come along.
     """
 
     picture: str
@@ -55,12 +57,13 @@ class Columns:
     question: str | None
     answer: str | None
     own: tuple[str, ...]
+    keep: tuple[str, ...] = ()
 
     @property
     def names(self) -> list[str]:
         """All columns to read, each once."""
         chosen = (self.picture, self.caption, self.key, self.label, self.split, self.licence)
-        named = (*chosen, self.question, self.answer, *self.own)
+        named = (*chosen, self.question, self.answer, *self.own, *self.keep)
         return list(dict.fromkeys(name for name in named if name))
 
 
@@ -84,6 +87,7 @@ def choose_columns(file: RowFile, sample: Sequence[Row], options: ImportOptions)
         if name is not None and name not in file.columns:
             wanted = ", ".join(file.columns)
             raise DataError(f"{file.path} has no column {name!r}", wanted=wanted, hint=f"--{what}-column")
+    check_kept(options.keep, file.columns, str(file.path))
     picture = asked["picture"] or _picture_column(file, sample)
     if picture is None:
         raise DataError(
@@ -112,7 +116,24 @@ def choose_columns(file: RowFile, sample: Sequence[Row], options: ImportOptions)
         question=question,
         answer=_known(file, ANSWER_COLUMNS, taken) if question else None,
         own=tuple(name for name in OWN_COLUMNS if name in file.columns and name not in taken),
+        keep=options.keep,
     )
+
+
+def check_kept(keep: Sequence[str], columns: Sequence[str], place: str) -> None:
+    """Refuse columns that cannot come along.
+
+    Raises: DataError when a column is not there, or has the name of one that every table has.
+    """
+    for name in keep:
+        if name in SCHEMA.names:
+            raise DataError(
+                f"--keep {name}: every table has a column of that name",
+                wanted="a column of another name",
+                hint="--caption-column, --key-column, --label-column and --split-column fill these",
+            )
+        if name not in columns:
+            raise DataError(f"{place} has no column {name!r}", wanted=", ".join(columns), hint="--keep")
 
 
 def embedded_bytes(value: Any) -> bytes | None:

@@ -42,6 +42,9 @@ KINDS: Final = {
 }
 """Every kind of source, in words."""
 
+_KEEPING: Final = ("table", "imagefolder", "rows")
+"""Kinds whose further columns can come along."""
+
 _RECOGNISERS: Final[dict[str, Callable[[Place, ImportOptions], Guess | None]]] = {
     "table": tables.recognise,
     "img2dataset": img2dataset.recognise,
@@ -67,6 +70,16 @@ def guess_source(source: Any, options: ImportOptions | None = None) -> Guess:
     Raises: DataError when there is nothing to import, or the columns cannot be told.
     """
     options = options or ImportOptions()
+    guess = _guess(source, options)
+    if options.keep and guess.kind not in _KEEPING:
+        raise DataError(
+            f"--keep {options.keep[0]}: {guess.source} is {KINDS[guess.kind]}, which has no further columns",
+            wanted=f"a source of kind {', '.join(_KEEPING)}",
+        )
+    return guess
+
+
+def _guess(source: Any, options: ImportOptions) -> Guess:
     if options.kind is not None and options.kind not in KINDS:
         raise DataError(f"no source is of kind {options.kind!r}", wanted=", ".join(KINDS))
     places = places_of(source)

@@ -22,6 +22,7 @@ class ImportOptions(Config):
         key_column: holds a unique name; by default the picture's path.
         label_column: holds a class name.
         split_column: holds the name of a split.
+        keep: further columns that come along, as text, under their own names.
         separator: of a CSV.
         encoding: of a text file.
         base: folder that relative paths start from; by default the folder of the file.
@@ -38,6 +39,7 @@ class ImportOptions(Config):
     key_column: str | None = None
     label_column: str | None = None
     split_column: str | None = None
+    keep: tuple[str, ...] = ()
     separator: str | None = None
     encoding: str | None = None
     base: Path | None = None
@@ -67,6 +69,7 @@ class Item(NamedTuple):
         questions: (question, answers) pairs.
         boxes: (x0, y0, x1, y1, label), pixels of the picture.
         refused: why the source itself says that there is no picture.
+        kept: what the columns of `ImportOptions.keep` say, in their order; empty where there are none.
     """
 
     key: str
@@ -80,6 +83,7 @@ class Item(NamedTuple):
     questions: tuple[Question, ...] = ()
     boxes: tuple[Box, ...] = ()
     refused: PictureError | None = None
+    kept: tuple[str | None, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -140,6 +144,13 @@ def _side_by_side(row: dict[str, Any]) -> list[dict[str, Any]]:
         {"question": question, "answers": [answer] if isinstance(answer, str) else answer}
         for question, answer in zip(questions, answers, strict=True)
     ]
+
+
+def as_text(value: Any) -> str | None:
+    """A cell as a text; None where it is empty or no plain value."""
+    if value is None or isinstance(value, (list, dict, bytes)):
+        return None
+    return str(value).strip() or None
 
 
 _SIDES = ("x0", "y0", "x1", "y1")

@@ -9,7 +9,7 @@ from typing import Any
 
 from limner.data.sources.beside import Pictures, Place, files_in, split_in
 from limner.data.sources.columns import Columns, choose_columns, embedded_bytes
-from limner.data.sources.item import Guess, ImportOptions, Item, fields_of
+from limner.data.sources.item import Guess, ImportOptions, Item, as_text, fields_of
 from limner.data.sources.rowfiles import SUFFIXES, Row, RowFile, head, open_rowfile
 from limner.errors import DataError
 
@@ -107,6 +107,8 @@ def _lines(
     if columns.split is None and any(sheet.split for sheet in sheets):
         found = dict.fromkeys(sheet.split for sheet in sheets if sheet.split)
         yield f"splits: {', '.join(found)}, by the names of the files or their folders"
+    if columns.keep:
+        yield f"kept as they are: {', '.join(map(repr, columns.keep))}"
     if columns.question:
         yield f"questions: column {columns.question!r}, answers: {columns.answer or 'none'}"
     if columns.key:
@@ -157,6 +159,7 @@ def _item(
         fields["questions"] = ((str(row[columns.question]), tuple(map(str, answers))),)
     split = _text(row[columns.split]) if columns.split else None
     licence = _text(row[columns.licence]) if columns.licence else None
+    fields["kept"] = tuple(as_text(row[name]) for name in columns.keep)
     return Item(writable_name(name), origin, picture, split=split or sheet.split, licence=licence, **fields)
 
 
@@ -181,9 +184,7 @@ def _label(value: Any, names: Sequence[str] | None) -> str | None:
 
 
 def _text(value: Any) -> str | None:
-    if value is None or isinstance(value, (list, dict, bytes)) or (isinstance(value, int) and value == -1):
-        return None
-    return str(value).strip() or None
+    return None if isinstance(value, int) and value == -1 else as_text(value)
 
 
 def _joined(read: Callable[[], Iterator[Item]]) -> Iterator[Item]:

@@ -1,11 +1,12 @@
 """Another table of limner: all columns of a pairs table come along, the pictures as they are."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from itertools import islice
 
 from limner.data.sources.beside import Place
-from limner.data.sources.item import Guess, ImportOptions, Item, fields_of
+from limner.data.sources.columns import check_kept
+from limner.data.sources.item import Guess, ImportOptions, Item, as_text, fields_of
 from limner.data.table import SCHEMA, Table
 from limner.errors import DataError
 
@@ -27,20 +28,24 @@ def recognise(path: Place, options: ImportOptions) -> Guess | None:
             f"{path} is no pairs table: it has no {' and no '.join(absent)}",
             wanted=", ".join(SCHEMA.names),
         )
-    own = [name for name in table.column_names if name not in SCHEMA.names]
+    check_kept(options.keep, table.column_names, str(path))
+    own = [name for name in table.column_names if name not in (*SCHEMA.names, *options.keep)]
     lines = [
         f"table: {len(table):,} rows, version {table.version}",
         f"columns: {', '.join(name for name in _READ if table.has(name))}",
+        *([f"kept as they are: {', '.join(map(repr, options.keep))}"] if options.keep else []),
         *([f"left behind: {', '.join(own)}"] if own else []),
         "keys: column 'key'; source, split and licence: each row's own",
     ]
-    items = partial(_items, table)
+    items = partial(_items, table, options.keep)
     return Guess(str(path), "table", tuple(lines), tuple(islice(items(), 3)), len(table), items)
 
 
-def _items(table: Table) -> Iterator[Item]:
-    columns = [name for name in _READ if table.has(name)]
+def _items(table: Table, keep: Sequence[str]) -> Iterator[Item]:
+    columns = [*(name for name in _READ if table.has(name)), *keep]
     for rows in table.batches(columns, _BATCH):
         for row in rows:
             origin = f"{table.path.name}: {row['key']}"
-            yield Item(**{"key": row["key"], "origin": origin, "picture": row["image"]} | fields_of(row))
+            kept = tuple(as_text(row[name]) for name in keep)
+            own = {"key": row["key"], "origin": origin, "picture": row["image"], "kept": kept}
+            yield Item(**own | fields_of(row))

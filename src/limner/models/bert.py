@@ -251,10 +251,11 @@ class Bert(nn.Module):
         """
         start = cache.length if cache else 0
         self._check(ids, memory, start)
+        look: Tensor | None
         if isinstance(cache, StaticCache):
             look, fused = cache.visible(ids.shape[1]), False
         else:
-            look, fused = _visible(ids, mask, causal, cast("int", start))
+            look, fused = _visible(ids, mask, causal, int(start))
         x = self.embeddings(ids, start)
         for number, (attention, cross, mlp) in enumerate(self._layers()):
             query, key, value = attention.project(x)

@@ -333,11 +333,13 @@ def _continuations(writer: _Writer, rows: list[_Row]) -> list[list[tuple[int, _T
     gains = log_probs.view(len(rows), -1).gather(1, places)
     told = zip(rows, best.tolist(), places.tolist(), gains.tolist(), strict=True)
     return [
-        [_longer(row, value, *divmod(index, words), gain) for value, index, gain in zip(*found, strict=True)]
-        for row, *found in told
+        [_longer(row, words, *one) for one in zip(values, indices, gained, strict=True)]
+        for row, values, indices, gained in told
     ]
 
 
-def _longer(row: _Row, score: float, beam: int, token: int, gain: float) -> tuple[int, _Text]:
+def _longer(row: _Row, words: int, score: float, index: int, gain: float) -> tuple[int, _Text]:
+    """One continuation: `index` counts the words of all beams, one beam after the other."""
+    beam, token = divmod(index, words)
     before = row.beams[beam]
     return beam, _Text(score, [*before.ids, token], [*before.log_probs, gain])

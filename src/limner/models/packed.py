@@ -79,7 +79,7 @@ def packs(model: Writer) -> bool:
         weight.device.type == "cpu"
         and weight.dtype is torch.float32
         and not (torch.is_grad_enabled() or model.training or torch.is_autocast_enabled("cpu"))
-        and torch.backends.mkldnn.is_available()
+        and torch._C._has_mkldnn
         and hasattr(torch.ops.mkldnn, "_reorder_linear_weight")
         and hasattr(torch.ops.mkldnn, "_linear_pointwise")
     )

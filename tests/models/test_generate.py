@@ -11,7 +11,7 @@ from limner.errors import ConfigError, ShapeError
 from limner.models.bert import CrossMemory
 from limner.models.blip import BLIP, with_heads
 from limner.models.decoding import holds
-from limner.models.generate import Decoding, Generated, generate
+from limner.models.generate import Decoding, Generated, _likeliest, generate
 
 SEP = 3
 METHODS = [
@@ -351,17 +351,18 @@ def test_top_k_cuts_before_top_p(writer: BLIP, top_k: int, top_p: float) -> None
     torch.testing.assert_close(drawn, kept / kept.sum(), atol=0.03, rtol=0)
 
 
-def test_drawing_from_many_words_sorts_what_a_few_do_not_hold(small_blip: MakeBLIP) -> None:
-    model, draws = small_blip(words=600), 3000
-    memory, starts = look(model, 1), prompts(1)
-    flat = Decoding(method="nucleus", max_tokens=1, top_p=0.9, temperature=3.0)
-    mass = (next_logits(model, memory, 0, starts[0].tolist()) / 3.0).softmax(0).sort(descending=True)
-    assert mass.values[:256].sum() < 0.9
-    texts = generate(model, memory, starts.repeat(draws, 1), flat, torch.arange(draws))
-    drawn = torch.tensor([with_sep(text, flat)[0] for text in texts]).bincount(minlength=600) / draws
-    kept = mass.values.where(mass.values.cumsum(0) - mass.values < 0.9, 0.0)
-    upto = drawn[mass.indices].cumsum(0)
-    torch.testing.assert_close(upto, kept.cumsum(0) / kept.sum(), atol=0.03, rtol=0)
+def test_the_nucleus_is_found_exactly() -> None:
+    for spread in (0.1, 1.0, 6.0):
+        mass = (torch.randn(20, 3000) * spread).softmax(1)
+        for top_p in (1e-6, 0.3, 0.9, 1.0):
+            found = _likeliest(mass, top_p)
+            for row, kept in zip(mass.double(), found, strict=True):
+                order = row.argsort(descending=True)
+                before = row[order].cumsum(0) - row[order]
+                size = int((kept > 0).sum())
+                assert torch.equal(kept.double()[order[:size]], row[order[:size]])
+                assert abs(size - int((before < top_p).sum())) <= 1 or top_p == 1.0
+                assert kept.sum() >= top_p - 1e-6
 
 
 def test_nucleus_of_one_token_is_greedy(writer: BLIP) -> None:

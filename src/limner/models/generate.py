@@ -219,34 +219,34 @@ def _uniform(seeds: Tensor, count: int) -> Float[Tensor, "b s"]:
     return torch.stack(rows).to(seeds.device)
 
 
-_FEW = 256  # likeliest tokens, which mostly hold all the mass that is drawn from; sorting all takes longer
-
-
 def _draw(
     scores: Float[Tensor, "b v"], decoding: Decoding, uniform: Float[Tensor, " b"]
 ) -> Int[Tensor, " b"]:
-    """Draw from the fewest likeliest tokens whose mass reaches `top_p`."""
+    """Draw from the fewest likeliest tokens whose mass reaches `top_p`, by inverting their distribution."""
     mass = (scores / decoding.temperature).softmax(1)
-    few, tokens = mass.topk(min(mass.shape[1], max(_FEW, decoding.top_k)))
-    if decoding.top_k:
-        few, tokens = few[:, : decoding.top_k], tokens[:, : decoding.top_k]
-        return _inverted(few / few.sum(1, keepdim=True), tokens, decoding.top_p, uniform)
-    drawn = _inverted(few, tokens, decoding.top_p, uniform)
-    spread = (few.cumsum(1)[:, -1] < decoding.top_p).nonzero()[:, 0]
-    if len(spread):
-        wide, tokens = mass[spread].sort(dim=1, descending=True, stable=True)
-        drawn[spread] = _inverted(wide, tokens, decoding.top_p, uniform[spread])
-    return drawn
+    if 0 < decoding.top_k < mass.shape[1]:
+        mass = mass.where(mass >= mass.topk(decoding.top_k).values[:, -1:], 0.0)
+        mass = mass / mass.sum(1, keepdim=True)
+    upto = _likeliest(mass, decoding.top_p).cumsum(1)
+    whole = upto[:, -1:].contiguous()
+    place = torch.searchsorted(upto, uniform[:, None] * whole, right=True)
+    return torch.minimum(place, torch.searchsorted(upto, whole))[:, 0]
 
 
-def _inverted(mass: Tensor, tokens: Tensor, top_p: float, uniform: Tensor) -> Int[Tensor, " b"]:
-    """Invert the distribution of tokens in order of their mass, cut where it reaches `top_p`."""
-    before = mass.cumsum(1) - mass
-    mass = mass.where(before < top_p, 0.0)
-    upto = mass.cumsum(1)
-    place = (upto <= uniform[:, None] * upto[:, -1:]).sum(1, keepdim=True)
-    last = (mass > 0).sum(1, keepdim=True) - 1
-    return tokens.gather(1, torch.minimum(place, last))[:, 0]
+def _likeliest(mass: Float[Tensor, "b v"], top_p: float) -> Float[Tensor, "b v"]:
+    """Set to 0 what is less likely than the nucleus.
+
+    The least mass in it is bisected for, by the bits of a number, which for positive ones are in their order:
+    30 looks are exact, and take a sixth of the time of a sort of BERT's words.
+    """
+    bits = mass.view(torch.int32)
+    low = torch.zeros_like(bits[:, :1])
+    high = bits.amax(1, keepdim=True) + 1
+    for _ in range(31):
+        middle = (low + high) // 2
+        enough = mass.where(bits >= middle, 0.0).sum(1, keepdim=True) >= top_p
+        low, high = low.where(~enough, middle), high.where(enough, middle)
+    return mass.where(bits >= low, 0.0)
 
 
 class _Text(NamedTuple):

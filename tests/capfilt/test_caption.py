@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from limner.capfilt.caption import caption_images, caption_pictures, row_seed
+from limner.capfilt.caption import caption_images, caption_pictures, row_seed, with_words
 from limner.checkpoint import Bundle
 from limner.errors import CheckpointError, ConfigError, PictureError
 from limner.models.generate import Decoding
@@ -85,6 +85,31 @@ def test_trap_58_a_caption_of_no_words_is_empty(
 def test_many_captions_must_be_drawn(bundle: Bundle, images: list[np.ndarray]) -> None:
     with pytest.raises(ConfigError, match="2 captions a picture by 'greedy'"):
         caption_images(bundle, images, ["k"] * 7, Decoding(method="greedy"), count=2)
+
+
+def test_beam_search_gives_its_best(bundle: Bundle, images: list[np.ndarray]) -> None:
+    beam = Decoding(method="beam", num_beams=4, max_tokens=6)
+    found = caption_images(bundle, images, ["k"] * 7, beam, count=4)
+    best = caption_images(bundle, images, ["k"] * 7, beam)
+    assert [len(set(row)) for row in found] == [4] * 7
+    assert [row[0].text for row in found] == [row[0].text for row in best]
+    with pytest.raises(ConfigError, match="5 texts a row"):
+        caption_images(bundle, images, ["k"] * 7, beam, count=5)
+
+
+def test_words_that_must_and_must_not_be_written(bundle: Bundle, images: list[np.ndarray]) -> None:
+    plain = Decoding(method="greedy", max_tokens=8)
+    ruled = with_words(plain, bundle, forbidden=["a", "two fish"], required=["red bus"])
+    assert [len(ids) for ids in ruled.forbidden] == [1, 2]
+    for (caption,) in caption_images(bundle, images, ["k"] * 7, ruled):
+        assert "red bus" in caption.text
+        assert "a" not in caption.text.split()
+
+
+@pytest.mark.parametrize("word", ["zebra☃", "", "  "])
+def test_a_word_the_model_has_not_is_named(bundle: Bundle, word: str) -> None:
+    with pytest.raises(ConfigError, match="is no word of the model"):
+        with_words(Decoding(), bundle, required=[word])
 
 
 def test_a_model_without_words_is_refused(bundle: Bundle, images: list[np.ndarray]) -> None:

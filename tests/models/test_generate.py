@@ -1,4 +1,6 @@
 import itertools
+import subprocess
+import sys
 from collections.abc import Callable
 
 import pytest
@@ -8,7 +10,8 @@ from torch import Tensor, nn
 from limner.errors import ConfigError, ShapeError
 from limner.models.bert import CrossMemory
 from limner.models.blip import BLIP, with_heads
-from limner.models.generate import Decoding, Generated, generate
+from limner.models.decoding import holds
+from limner.models.generate import Decoding, Generated, _likeliest, generate
 
 SEP = 3
 METHODS = [
@@ -108,6 +111,158 @@ def test_several_texts_of_one_picture(writer: BLIP, decoding: Decoding) -> None:
     assert [text.ids for text in shared] == [text.ids for text in repeated]
 
 
+@pytest.mark.parametrize("decoding", METHODS, ids=lambda d: d.method)
+def test_log_probs_of_tokens_are_the_models(writer: BLIP, decoding: Decoding) -> None:
+    memory, starts = look(writer, 3), prompts(3)
+    for row, text in enumerate(generate(writer, memory, starts, decoding, torch.arange(3))):
+        prompt, new = starts[row].tolist(), with_sep(text, decoding)
+        assert len(text.log_probs) == len(new)
+        for i, told in enumerate(text.log_probs):
+            scores = next_logits(writer, memory, row, prompt + new[:i]).log_softmax(0)
+            assert told == pytest.approx(scores[new[i]].item(), abs=1e-4)
+        assert text.log_prob == sum(text.log_probs)
+
+
+RULES = {
+    "top_k": 7,
+    "no_repeat_ngram": 2,
+    "forbidden": ((8,), (9, 10)),
+    "required": ((11, 12),),
+    "repetition_penalty": 1.2,
+}
+
+
+@pytest.mark.parametrize("decoding", METHODS, ids=lambda d: d.method)
+def test_a_text_by_all_rules_does_not_depend_on_its_batch(writer: BLIP, decoding: Decoding) -> None:
+    decoding = decoding.model_copy(update=RULES)
+    memory, starts, seeds = look(writer, 9), prompts(9), torch.arange(9) * 1000
+    together = generate(writer, memory, starts, decoding, seeds)
+    for row in range(9):
+        index = torch.tensor([row])
+        (alone,) = generate(writer, memory.rows(index), starts[index], decoding, seeds[index])
+        assert alone.ids == together[row].ids
+        assert alone.log_probs == pytest.approx(together[row].log_probs, abs=1e-4)
+
+
+@pytest.mark.parametrize("decoding", METHODS, ids=lambda d: d.method)
+def test_rules_of_words_hold_in_every_text(writer: BLIP, decoding: Decoding) -> None:
+    decoding = decoding.model_copy(update=RULES)
+    memory, starts = look(writer, 16), prompts(16)
+    free = generate(writer, memory, starts, decoding.model_copy(update=dict.fromkeys(RULES, ()) | PLAIN))
+    texts = generate(writer, memory, starts, decoding, torch.arange(16))
+    assert any(holds(text.ids, (8,)) or not holds(text.ids, (11, 12)) for text in free)
+    for (_, *start), text in zip(starts.tolist(), texts, strict=True):
+        assert holds(text.ids, (11, 12))
+        assert not holds(text.ids, (8,))
+        assert not holds([*start, *text.ids], (9, 10))
+        pairs = list(itertools.pairwise([*start, *text.ids]))
+        assert len(set(pairs)) == len(pairs)
+
+
+PLAIN = {"method": "greedy", "top_k": 0, "no_repeat_ngram": 0, "repetition_penalty": 1.0}
+
+
+def test_samples_of_a_picture_share_it_until_the_picture_is_done(writer: BLIP) -> None:
+    decoding = METHODS[2]
+    memory, starts, seeds = look(writer, 3), prompts(15), torch.arange(15)
+    towers: list[tuple[int, int]] = []
+    crossed = writer.text_decoder.cross_attention[0].kv.out_features
+    forward, kept = CrossMemory.rows, []
+
+    def rows(self: CrossMemory, index: Tensor) -> CrossMemory:
+        kept.append(len(index))
+        return forward(self, index)
+
+    hook = writer.text_decoder.embeddings.register_forward_pre_hook(
+        lambda _, given: towers.append(tuple(given[0].shape))
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(CrossMemory, "rows", rows)
+        texts = generate(writer, memory, starts, decoding, seeds)
+    hook.remove()
+    assert memory.layers[0].shape == (3, 17, crossed)
+    assert all(count < 3 for count in kept)  # pictures leave; none is ever repeated
+    lengths = torch.tensor([len(with_sep(text, decoding)) for text in texts]).view(3, 5)
+    for step, (count, _) in enumerate(towers):
+        going = (lengths > step).sum(1)
+        assert count == (going > 0).sum() * going.max()
+
+
+@pytest.mark.parametrize("count", [2, 4])
+def test_beam_search_gives_its_best_texts(writer: BLIP, count: int) -> None:
+    memory, starts = look(writer, 3), prompts(3)
+    decoding = Decoding(method="beam", num_beams=4, max_tokens=8)
+    texts = generate(writer, memory, starts, decoding, count=count)
+    assert len(texts) == 3 * count
+    for row, best in enumerate(generate(writer, memory, starts, decoding)):
+        found = texts[row * count : (row + 1) * count]
+        assert found[0].ids == best.ids
+        assert len({tuple(text.ids) for text in found}) == count
+        ranks = [text.log_prob / len(text.log_probs) for text in found]
+        assert ranks == sorted(ranks, reverse=True)
+
+
+@pytest.mark.parametrize("method", ["greedy", "nucleus", "beam"])
+def test_more_texts_than_a_method_keeps_are_refused(writer: BLIP, method: str) -> None:
+    decoding = Decoding.model_validate({"method": method, "num_beams": 3})
+    with pytest.raises(ConfigError, match="4 texts a row"):
+        generate(writer, look(writer, 1), prompts(1), decoding, torch.arange(1), count=4)
+
+
+@pytest.mark.parametrize("decoding", METHODS, ids=lambda d: d.method)
+def test_static_shapes_give_the_same_texts(writer: BLIP, decoding: Decoding) -> None:
+    memory, starts, seeds = look(writer, 4), prompts(8), torch.arange(8)
+    want = generate(writer, memory, starts, decoding, seeds)
+    sizes: list[tuple[int, ...]] = []
+    hook = writer.text_decoder.embeddings.register_forward_pre_hook(
+        lambda _, given: sizes.append(tuple(given[0].shape))
+    )
+    found = generate(writer, memory, starts, decoding, seeds, static=True)
+    hook.remove()
+    assert [text.ids for text in found] == [text.ids for text in want]
+    assert len(set(sizes[1:])) == 1
+
+
+COMPILED = """
+import torch
+from torch._dynamo.testing import CompileCounter
+from limner.models.bert import BertConfig
+from limner.models.blip import BLIP, BLIPConfig
+from limner.models.generate import Decoding, generate
+from limner.models.vit import ViTConfig
+
+sizes = dict(width=32, depth=2, num_heads=2, mlp_dim=48)
+torch.manual_seed(0)
+model = BLIP(BLIPConfig(
+    vision=ViTConfig(image_size=32, patch_size=8, **sizes),
+    text=BertConfig(vocab_size=40, max_positions=24, memory_width=32, **sizes),
+    embed_dim=16, pad_id=0, cls_id=2, sep_id=3, dec_id=5, enc_id=6,
+)).eval()
+with torch.no_grad():
+    for parameter in model.parameters():
+        parameter.uniform_(-0.3, 0.3)
+    memory = model.decoder_memory(model.encode_image(torch.randn(2, 3, 32, 32)))
+given = memory, torch.full((2, 1), 2)
+for method in ("greedy", "nucleus", "beam"):
+    decoding, counter = Decoding(method=method, max_tokens=8), CompileCounter()
+    want = generate(model, *given, decoding, torch.arange(2))
+    torch._dynamo.reset()
+    model.text_decoder.compile(fullgraph=True, backend=counter)
+    found = generate(model, *given, decoding, torch.arange(2), static=True)
+    model.text_decoder._compiled_call_impl = None
+    assert [text.ids for text in found] == [text.ids for text in want], method
+    assert max(len(text.ids) for text in found) > 2
+    print(counter.frame_count)
+"""
+
+
+@pytest.mark.slow
+def test_a_compiled_decoder_is_one_graph_for_all_steps() -> None:
+    """In a process of its own: the compiler cannot look through the type checks of the tests."""
+    done = subprocess.run([sys.executable, "-c", COMPILED], capture_output=True, text=True, check=False)
+    assert done.stdout.split() == ["1", "1", "1"], done.stderr
+
+
 @pytest.mark.parametrize("length_penalty", [0.0, 1.0, 2.0])
 def test_wide_enough_beam_search_is_exhaustive_search(small_blip: MakeBLIP, length_penalty: float) -> None:
     model, words, longest = small_blip(words=9), 9, 3
@@ -179,6 +334,37 @@ def test_nucleus_draws_from_the_nucleus_in_proportion(writer: BLIP) -> None:
     torch.testing.assert_close(drawn, kept / kept.sum(), atol=0.03, rtol=0)
 
 
+@pytest.mark.parametrize(("top_k", "top_p"), [(5, 1.0), (6, 0.7), (300, 0.6)])
+def test_top_k_cuts_before_top_p(writer: BLIP, top_k: int, top_p: float) -> None:
+    memory, starts, draws = look(writer, 1), prompts(1), 4000
+    decoding = Decoding(method="nucleus", max_tokens=1, top_p=top_p, top_k=top_k)
+    texts = generate(writer, memory, starts.repeat(draws, 1), decoding, torch.arange(draws))
+    drawn = torch.tensor([with_sep(text, decoding)[0] for text in texts]).bincount(minlength=40) / draws
+    mass = next_logits(writer, memory, 0, starts[0].tolist()).softmax(0)
+    likeliest = mass.argsort(descending=True).tolist()[:top_k]
+    whole, kept, total = mass[likeliest].sum().item(), torch.zeros(40), 0.0
+    for token in likeliest:
+        if total < top_p:
+            kept[token] = mass[token]
+        total += mass[token].item() / whole
+    assert not drawn[kept == 0].any()
+    torch.testing.assert_close(drawn, kept / kept.sum(), atol=0.03, rtol=0)
+
+
+def test_the_nucleus_is_found_exactly() -> None:
+    for spread in (0.1, 1.0, 6.0):
+        mass = (torch.randn(20, 3000) * spread).softmax(1)
+        for top_p in (1e-6, 0.3, 0.9, 1.0):
+            found = _likeliest(mass, top_p)
+            for row, kept in zip(mass.double(), found, strict=True):
+                order = row.argsort(descending=True)
+                before = row[order].cumsum(0) - row[order]
+                size = int((kept > 0).sum())
+                assert torch.equal(kept.double()[order[:size]], row[order[:size]])
+                assert abs(size - int((before < top_p).sum())) <= 1 or top_p == 1.0
+                assert kept.sum() >= top_p - 1e-6
+
+
 def test_nucleus_of_one_token_is_greedy(writer: BLIP) -> None:
     memory, starts = look(writer, 4), prompts(4)
     nucleus = Decoding(method="nucleus", max_tokens=8, top_p=1e-6)
@@ -229,35 +415,107 @@ def test_a_text_that_could_outgrow_the_positions_is_refused(writer: BLIP) -> Non
     [
         {"num_beams": 1},
         {"num_beams": 1, "repetition_penalty": 1.4, "min_new_tokens": 3},
+        {"num_beams": 1, "no_repeat_ngram_size": 2},
+        {"num_beams": 1, "bad_words_ids": [[8], [9, 10], [7, 11, 12]]},
         {"num_beams": 3, "early_stopping": False},
         {"num_beams": 3, "early_stopping": True},
         {"num_beams": 4, "early_stopping": False, "length_penalty": 2.0},
         {"num_beams": 4, "early_stopping": True, "length_penalty": -1.0, "min_new_tokens": 2},
         {"num_beams": 3, "early_stopping": False, "repetition_penalty": 1.3},
+        {"num_beams": 3, "no_repeat_ngram_size": 1, "repetition_penalty": 1.3},
+        {"num_beams": 3, "no_repeat_ngram_size": 2, "bad_words_ids": [[8], [9, 10]], "min_new_tokens": 2},
+        {"num_beams": 4, "num_return_sequences": 3},
+        {"num_beams": 4, "num_return_sequences": 4, "early_stopping": True, "bad_words_ids": [[11]]},
     ],
     ids=str,
 )
 def test_texts_are_transformers(captioners: tuple[BLIP, nn.Module], options: dict) -> None:
+    ours, theirs = ending(captioners)
+    pixels, starts = torch.randn(4, 3, 32, 32), prompts(4)
+    want = theirs.generate(**asked(pixels, starts), do_sample=False, max_new_tokens=8, **options)
+    values = {NAMES.get(name, name): value for name, value in options.items()}
+    count = values.pop("num_return_sequences", 1)
+    method = "beam" if options["num_beams"] > 1 else "greedy"
+    decoding = Decoding.model_validate(values | {"method": method, "max_tokens": 8})
+    with torch.no_grad():
+        memory = ours.decoder_memory(ours.encode_image(pixels))
+    found = generate(ours, memory, starts, decoding, count=count)
+    assert len(found) == len(want) == 4 * count
+    for ids, row in zip([with_sep(text, decoding) for text in found], want[:, 2:].tolist(), strict=True):
+        assert ids == row[: len(ids)]
+        assert all(token in {0, SEP} for token in row[len(ids) :])
+
+
+NAMES = {
+    "min_new_tokens": "min_tokens",
+    "no_repeat_ngram_size": "no_repeat_ngram",
+    "bad_words_ids": "forbidden",
+}
+
+
+def ending(captioners: tuple[BLIP, nn.Module]) -> tuple[BLIP, nn.Module]:
+    """Both captioners, made to end their texts more often."""
     ours, theirs = captioners
     with torch.no_grad():
         ours.lm_head.bias[SEP] += 1.2
         theirs.text_decoder.cls.predictions.decoder.bias.copy_(ours.lm_head.bias)
-    pixels, starts = torch.randn(4, 3, 32, 32), prompts(4)
-    asked = torch.cat([starts, torch.full((4, 1), SEP)], 1)  # transformers drops the last token of a prompt
-    want = theirs.generate(
-        pixel_values=pixels,
-        input_ids=asked,
-        attention_mask=torch.ones_like(asked),
-        do_sample=False,
-        max_new_tokens=8,
-        **options,
+    return ours, theirs
+
+
+def asked(pixels: Tensor, starts: Tensor) -> dict[str, Tensor]:
+    """What transformers takes; it drops the last token of a prompt."""
+    ids = torch.cat([starts, torch.full((len(starts), 1), SEP)], 1)
+    return {"pixel_values": pixels, "input_ids": ids, "attention_mask": torch.ones_like(ids)}
+
+
+@pytest.mark.peer
+@pytest.mark.parametrize(
+    ("top_k", "top_p", "temperature"), [(0, 0.6, 1.0), (5, 1.0, 1.3), (8, 0.7, 0.8), (3, 0.9, 2.0)]
+)
+def test_words_are_drawn_from_what_transformers_draws_from(
+    captioners: tuple[BLIP, nn.Module], top_k: int, top_p: float, temperature: float
+) -> None:
+    ours, theirs = ending(captioners)
+    pixels, starts, draws = torch.randn(1, 3, 32, 32), prompts(1), 4000
+    told = theirs.generate(
+        **asked(pixels, starts),
+        do_sample=True,
+        max_new_tokens=1,
+        top_k=top_k,
+        top_p=top_p,
+        temperature=temperature,
+        output_scores=True,
+        return_dict_in_generate=True,
     )
-    values = dict(options, max_tokens=8, min_tokens=options.get("min_new_tokens", 0))
-    values.pop("min_new_tokens", None)
-    decoding = Decoding.model_validate(values | {"method": "beam" if options["num_beams"] > 1 else "greedy"})
+    want = told.scores[0][0].softmax(0)
+    decoding = Decoding(method="nucleus", max_tokens=1, top_k=top_k, top_p=top_p, temperature=temperature)
     with torch.no_grad():
         memory = ours.decoder_memory(ours.encode_image(pixels))
-    got = [with_sep(text, decoding) for text in generate(ours, memory, starts, decoding)]
-    for ids, row in zip(got, want[:, 2:].tolist(), strict=True):
-        assert ids == row[: len(ids)]
-        assert all(token in {0, SEP} for token in row[len(ids) :])
+    texts = generate(ours, memory, starts.repeat(draws, 1), decoding, torch.arange(draws))
+    drawn = torch.tensor([with_sep(text, decoding)[0] for text in texts]).bincount(minlength=40) / draws
+    assert not drawn[want == 0].any()
+    torch.testing.assert_close(drawn, want, atol=0.03, rtol=0)
+
+
+@pytest.mark.peer
+@pytest.mark.parametrize("options", [{"num_beams": 1}, {"num_beams": 3}], ids=str)
+def test_log_probs_are_transformers(captioners: tuple[BLIP, nn.Module], options: dict) -> None:
+    ours, theirs = ending(captioners)
+    pixels, starts = torch.randn(3, 3, 32, 32), prompts(3)
+    told = theirs.generate(
+        **asked(pixels, starts),
+        do_sample=False,
+        max_new_tokens=8,
+        output_scores=True,
+        return_dict_in_generate=True,
+        **options,
+    )
+    beams = {"beam_indices": told.beam_indices} if options["num_beams"] > 1 else {}
+    want = theirs.text_decoder.compute_transition_scores(
+        told.sequences, told.scores, normalize_logits=options["num_beams"] == 1, **beams
+    )
+    decoding = Decoding(method="beam" if options["num_beams"] > 1 else "greedy", max_tokens=8)
+    with torch.no_grad():
+        memory = ours.decoder_memory(ours.encode_image(pixels))
+    for text, row in zip(generate(ours, memory, starts, decoding), want.tolist(), strict=True):
+        assert text.log_probs == pytest.approx(row[: len(text.log_probs)], abs=1e-4)

@@ -153,9 +153,20 @@ def test_captions_of_other_blips(ready, files: list[Path], kind: str) -> None:
     ]
 
 
+def test_the_best_captions_of_a_beam_search(tiny: Ready, files: list[Path]) -> None:
+    several = tiny.caption(files[:2], num=4, method="beam")
+    assert [len({caption.text for caption in found}) for found in several] == [4, 4]
+    wide = Decoding(method="beam", num_beams=4)
+    assert [found[0].text for found in several] == [c.text for c in tiny.caption(files[:2], method=wide)]
+
+
 @pytest.mark.parametrize(
     ("options", "match"),
-    [({"num": 2, "method": "beam"}, "always writes the same"), ({"num": 0}, "at least 1")],
+    [
+        ({"num": 2, "method": "greedy"}, "always writes the same"),
+        ({"num": 4, "method": Decoding(method="beam")}, "4 texts a row by 'beam', which keeps 3"),
+        ({"num": 0}, "at least 1"),
+    ],
 )
 def test_captions_that_cannot_be(tiny: Ready, files: list[Path], options: dict, match: str) -> None:
     with pytest.raises(ConfigError, match=match):

@@ -5,7 +5,9 @@ it in the batch: every row draws from its own generator.
 """
 
 import hashlib
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
@@ -16,7 +18,9 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from limner.checkpoint import Bundle
+from limner.config import build
 from limner.data.intake import open_picture
+from limner.data.tokenizers import WordPiece
 from limner.data.transforms import normalise, to_u8
 from limner.errors import ConfigError, PictureError
 from limner.models.bert import CrossMemory
@@ -81,22 +85,25 @@ def caption_memory(
         decoding: how to choose words.
         seed: of the job.
         prompt: words each caption goes on from, not returned.
-        count: captions a picture; more than one only makes sense when words are drawn.
+        count: captions a picture; nucleus sampling draws them, beam search gives its best.
     Returns: for each picture its `count` captions.
-    Raises: ConfigError when several captions are asked of a method that always gives the same one.
+    Raises: ConfigError when several captions are asked of a method that always gives the same one, or more
+        than beams of beam search.
     """
-    if count > 1 and decoding.method != "nucleus":
+    if count > 1 and decoding.method == "greedy":
         raise ConfigError(
-            f"{count} captions a picture by {decoding.method!r}", wanted='decoding.method = "nucleus"'
+            f"{count} captions a picture by {decoding.method!r}",
+            wanted='decoding.method = "nucleus", or "beam" with as many beams',
         )
+    drawn = count if decoding.method == "nucleus" else 1
     model, tokenizer = bundle.blip()
     device = next(model.parameters()).device
-    seeds = torch.tensor([row_seed(seed, key, sample) for key in keys for sample in range(count)])
+    seeds = torch.tensor([row_seed(seed, key, sample) for key in keys for sample in range(drawn)])
     start = tokenizer.encode(prompt, max_tokens=64)[:-1]  # [CLS] words, without [SEP]
     prompts = torch.tensor(start, device=device).expand(len(seeds), -1)
     texts = [
         Caption(tokenizer.decode(g.ids), g.log_prob)
-        for g in generate(model, memory, prompts, decoding, seeds)
+        for g in generate(model, memory, prompts, decoding, seeds, count=count // drawn)
     ]
     return [texts[i : i + count] for i in range(0, len(texts), count)]
 
@@ -143,9 +150,7 @@ def caption_pictures(
     Yields: one `Captioned` per source.
     """
     decoding = decoding or Decoding(method="beam")
-    remaining = iter(sources)
-    while batch := list(islice(remaining, batch_size)):
-        opened = [_open(source, bundle) for source in batch]
+    for batch, opened in _opened_ahead(iter(sources), bundle, batch_size):
         good = [picture for picture in opened if not isinstance(picture, PictureError)]
         captions: Iterator[list[Caption]] = iter(())
         if good:
@@ -160,7 +165,57 @@ def caption_pictures(
                 yield Captioned(source, next(captions), None)
 
 
-def _open(source: str | Path, bundle: Bundle) -> tuple[str, UInt8[np.ndarray, "y x 3"]] | PictureError:
+def with_words(
+    decoding: Decoding, bundle: Bundle, forbidden: Sequence[str] = (), required: Sequence[str] = ()
+) -> Decoding:
+    """Add words that captions never have, and words that all of them have.
+
+    Args:
+        decoding: left as it is.
+        bundle: whose tokenizer cuts them.
+        forbidden: words, or several in a row.
+        required: words, or several in a row.
+    Raises: ConfigError when the model has no such word, or the rules cannot be kept.
+    """
+    _, tokenizer = bundle.blip()
+    words = {"forbidden": forbidden, "required": required}
+    ids = {name: [_word_ids(text, tokenizer) for text in texts] for name, texts in words.items()}
+    values = {name: [*getattr(decoding, name), *found] for name, found in ids.items() if found}
+    return build(decoding.model_dump() | values, Decoding, "words")
+
+
+def _word_ids(text: str, tokenizer: WordPiece) -> list[int]:
+    ids = tokenizer.encode(text, max_tokens=64)[1:-1]
+    if not ids or tokenizer.unk_id in ids:
+        raise ConfigError(f"{text!r} is no word of the model", wanted="words of its vocabulary")
+    return ids
+
+
+_AHEAD = 2
+"""Batches that are read and decoded while the model works, one thread each."""
+
+_Opened = tuple[str, UInt8[np.ndarray, "y x 3"]] | PictureError
+
+
+def _opened_ahead(
+    sources: Iterator[str | Path], bundle: Bundle, batch_size: int
+) -> Iterator[tuple[list[str | Path], list[_Opened]]]:
+    def read(batch: list[str | Path]) -> list[_Opened]:
+        return [_open(source, bundle) for source in batch]
+
+    with ThreadPoolExecutor(_AHEAD) as pool:
+        pending: deque[tuple[list[str | Path], Future[list[_Opened]]]] = deque()
+        while batch := list(islice(sources, batch_size)):
+            pending.append((batch, pool.submit(read, batch)))
+            if len(pending) > _AHEAD:
+                first, opened = pending.popleft()
+                yield first, opened.result()
+        while pending:
+            first, opened = pending.popleft()
+            yield first, opened.result()
+
+
+def _open(source: str | Path, bundle: Bundle) -> _Opened:
     try:
         picture = open_picture(source, max_side=2 * bundle.image_spec.size)
     except PictureError as error:

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from limner.config import Config
 from limner.errors import ShapeError
 from limner.models.layers import attend, init_transformer, split_heads
+from limner.models.self_cache import SelfCache, StaticCache
 
 
 class BertConfig(Config):
@@ -78,35 +79,6 @@ class CrossMemory(NamedTuple):
         return len(self.layers[0])
 
 
-class SelfCache:
-    """Keys and values of the tokens a causal tower has read, in room set aside once.
-
-    Args:
-        config: sizes of the tower.
-        batch: rows.
-        capacity: most tokens a row can hold.
-        like: gives device and dtype.
-    """
-
-    def __init__(self, config: BertConfig, batch: int, capacity: int, like: Tensor) -> None:
-        shape = (config.depth, batch, config.num_heads, capacity, config.width // config.num_heads)
-        self.keys, self.values = like.new_empty(shape), like.new_empty(shape)
-        self.length = 0
-
-    def append(self, layer: int, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
-        """Write the keys and values of new tokens after `length`, and return all of that layer so far."""
-        end = self.length + key.shape[2]
-        self.keys[layer, :, :, self.length : end] = key
-        self.values[layer, :, :, self.length : end] = value
-        return self.keys[layer, :, :, :end], self.values[layer, :, :, :end]
-
-    def select(self, index: Int[Tensor, " r"]) -> None:
-        """Keep the rows at `index`, in that order; at most as many as there are."""
-        for store in (self.keys, self.values):
-            store[:, : len(index), :, : self.length] = store[:, index, :, : self.length]
-        self.keys, self.values = self.keys[:, : len(index)], self.values[:, : len(index)]
-
-
 class Embeddings(nn.Module):
     """Word plus position, normalised.
 
@@ -121,9 +93,12 @@ class Embeddings(nn.Module):
         self.norm = nn.LayerNorm(config.width, config.layer_norm_eps)
         self.dropout = nn.Dropout(config.dropout)
 
-    def forward(self, ids: Int[Tensor, "b t"], start: int = 0) -> Float[Tensor, "b t d"]:
+    def forward(self, ids: Int[Tensor, "b t"], start: int | Tensor = 0) -> Float[Tensor, "b t d"]:
         """Return one vector a token; the first stands at position `start`."""
-        positions = self.positions.weight[start : start + ids.shape[1]]
+        if isinstance(start, Tensor):
+            positions = self.positions(start + torch.arange(ids.shape[1], device=ids.device))
+        else:
+            positions = self.positions.weight[start : start + ids.shape[1]]
         out: Tensor = self.dropout(self.norm(self.words(ids) + positions))
         return out
 
@@ -269,13 +244,18 @@ class Bert(nn.Module):
             memory: the pictures; None skips cross-attention. With g texts a picture, rows i·g … i·g + g − 1
                 of `ids` read picture i, and nothing is copied.
             causal: token i sees tokens 0..i.
-            cache: keys and values of the tokens before `ids`; grows by them.
+            cache: keys and values of the tokens before `ids`; grows by them. With a `StaticCache` the tower
+                is causal and `mask` is not looked at.
         Returns: one vector a token.
         Raises: ShapeError when the texts are no multiple of the pictures, or a text is too long.
         """
         start = cache.length if cache else 0
         self._check(ids, memory, start)
-        look, fused = _visible(ids, mask, causal, start)
+        look: Tensor | None
+        if isinstance(cache, StaticCache):
+            look, fused = cache.visible(ids.shape[1]), False
+        else:
+            look, fused = _visible(ids, mask, causal, int(start))
         x = self.embeddings(ids, start)
         for number, (attention, cross, mlp) in enumerate(self._layers()):
             query, key, value = attention.project(x)
@@ -309,13 +289,15 @@ class Bert(nn.Module):
         layers = zip(self.self_attention, self.cross_attention, self.mlp, strict=True)
         return cast("Iterator[tuple[SelfAttention, CrossAttention, MLP]]", layers)
 
-    def _check(self, ids: Tensor, memory: CrossMemory | None, start: int) -> None:
+    def _check(self, ids: Tensor, memory: CrossMemory | None, start: int | Tensor) -> None:
         if memory is not None and len(ids) % memory.num_rows:
             raise ShapeError(
                 f"{len(ids)} texts and {memory.num_rows} pictures",
                 wanted="as many texts for each picture, standing next to each other",
                 hint="memory.rows(index) repeats or reorders pictures",
             )
+        if isinstance(start, Tensor):
+            return
         if (length := start + ids.shape[1]) > (most := self.config.max_positions):
             raise ShapeError(f"a text of {length} tokens", wanted=f"at most {most}")
 

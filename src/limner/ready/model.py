@@ -172,7 +172,7 @@ class Ready:
 
         Args:
             images: one picture or a list.
-            num: captions a picture; several are drawn by chance.
+            num: captions a picture; several are drawn by chance, or are the best of a beam search.
             method: how words are chosen, or all settings of it; when None, "beam" for one caption and
                 "nucleus" for several.
             prompt: words to go on from, not returned; BLIP's released captioners were trained on
@@ -186,12 +186,12 @@ class Ready:
         if num < 1:
             raise ConfigError(f"{num} captions a picture", wanted="at least 1")
         if not isinstance(method, Decoding):
-            method = Decoding(method=method or ("beam" if num == 1 else "nucleus"))
-        if num > 1 and method.method != "nucleus":
+            method = Decoding(method=method or ("beam" if num == 1 else "nucleus"), num_beams=max(3, num))
+        if num > 1 and method.method == "greedy":
             raise ConfigError(
                 f"{num} captions a picture by {method.method!r}, which always writes the same one",
-                wanted="one that draws words by chance",
-                hint='method="nucleus"',
+                wanted="one that draws words by chance, or keeps several texts",
+                hint='method="nucleus", or method="beam"',
             )
         sources, one = pictures_of(images)
         model = self.bundle.model

@@ -15,7 +15,8 @@ from limner.data.batches import Labelled
 from limner.errors import TrainingError
 from limner.record import read_records
 from limner.train.alarms import MOST_SKIPPED, Alarms, keep_batch
-from limner.train.loop import Job, train
+from limner.train.loop import train
+from limner.train.run import Job
 
 BATCH = Labelled(["a", "b"], torch.zeros(2, 3, 4, 4, dtype=torch.uint8), torch.tensor([0, 1]))
 GOOD, BAD = torch.tensor(1.0), torch.tensor(math.nan)

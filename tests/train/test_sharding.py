@@ -109,6 +109,7 @@ def test_fp16_is_not_sharded(make_task):
     [
         ("blip", {}, '--set objective.teacher="none"'),
         ("blip", {"teacher": "none", "queue_size": 0}, "--set objective.qa=0"),
+        ("clip", {"part": 2}, "--set objective.part=0 --set machine.recompute=true"),
         ("icmlm", {}, "--set machine.shard=false"),
     ],
 )

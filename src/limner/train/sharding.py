@@ -20,7 +20,7 @@ from limner.errors import ConfigError
 from limner.models import bert
 from limner.train.blocks import blocks
 from limner.train.settings import MachineSettings, TrainSettings
-from limner.train.steps import BLIPStep, Step
+from limner.train.steps import BLIPStep, CLIPStep, Step
 
 _WHOLE = "--set machine.shard=false"
 
@@ -44,6 +44,12 @@ def sharded(step: Step, machine: MachineSettings, settings: TrainSettings) -> bo
         )
     if isinstance(step, BLIPStep):
         _require_plain_blip(step)
+    elif isinstance(step, CLIPStep) and step.settings.part:
+        raise ConfigError(
+            f"machine.shard with objective.part {step.settings.part}, which goes through all blocks twice",
+            wanted="objective.part = 0; activations may be made again block by block",
+            hint=f"--set objective.part=0 --set machine.recompute=true, or {_WHOLE}",
+        )
     elif step.sparing:
         raise ConfigError(
             f"machine.shard with {type(step).__name__}: a process may leave out blocks that others gather",

@@ -36,8 +36,9 @@ from limner.data.tokenizers import WordPiece
 from limner.models import MODELS
 from limner.objectives.contrastive import clip_loss, info_nce
 from limner.shapes import ImageSpec
-from limner.train.loop import Job, MachineSettings, Run, TrainSettings
 from limner.train.optim import OptimSettings
+from limner.train.run import Job, Run
+from limner.train.settings import MachineSettings, TrainSettings
 from limner.train.steps import (
     BLIPStep,
     ClassificationSettings,

@@ -56,6 +56,16 @@ def test_a_recipe_gives_a_run_with_a_model_and_a_page(limner, recipe, photos, tm
     assert limner("caption", photos / "p0.png", "--model", out).exit_code == 0
 
 
+def test_a_strict_run_ends_at_its_first_alarm(limner, recipe, tmp_path):
+    wild = ("train", recipe, "--set", "optim.lr=1e30")
+    loose = limner(*wild, "--out", tmp_path / "loose")
+    assert (loose.exit_code, "alarm: step" in loose.stderr) == (0, True)
+    strict = limner(*wild, "--out", tmp_path / "strict", "--strict")
+    assert strict.exit_code == 2
+    assert "1 in a row" in strict.stderr
+    assert not (tmp_path / "strict" / "model").exists()
+
+
 def test_a_run_goes_on_only_when_asked(limner, recipe, tmp_path):
     out = tmp_path / "run"
     assert limner("train", recipe, "--out", out, "--set", "train.checkpoint_every=2").exit_code == 0
@@ -136,17 +146,17 @@ def test_a_missing_table_is_named(limner, recipe, tmp_path):
 def test_ctrl_c_saves_and_says_how_to_go_on(limner, recipe, tmp_path, monkeypatch):
     import signal
 
-    from limner.train import loop
+    from limner.train import run as training
 
-    log = loop.Run.log
+    log = training.Run.log
 
     def interrupted(*arguments: object) -> object:
-        monkeypatch.setattr(loop.Run, "log", log)
+        monkeypatch.setattr(training.Run, "log", log)
         signal.raise_signal(signal.SIGINT)
         return log(*arguments)
 
     out = tmp_path / "run"
-    monkeypatch.setattr(loop.Run, "log", interrupted)
+    monkeypatch.setattr(training.Run, "log", interrupted)
     result = limner("train", recipe, "--out", out)
     assert result.exit_code == 0  # what was asked for is done, and saved
     assert "saved at step" in result.stderr

@@ -10,7 +10,7 @@ from limner.data.table import Table
 from limner.errors import ConfigError
 from limner.quickstart.flow import QuickstartSettings, run
 from limner.record import read_records
-from limner.train import loop
+from limner.train import run as training
 
 STAGES = ["tables", "capfilt", "train_raw", "train_cleaned", "heldout", "report"]
 
@@ -135,15 +135,15 @@ def test_a_damaged_table_is_made_again(settings, copied, listener):
 
 
 def test_a_stopped_training_is_gone_on_with(settings, few_emoji, listener, tmp_path, monkeypatch):
-    log = loop.Run.log
+    log = training.Run.log
 
     def interrupted(*arguments):
-        monkeypatch.setattr(loop.Run, "log", log)
+        monkeypatch.setattr(training.Run, "log", log)
         signal.raise_signal(signal.SIGINT)
         return log(*arguments)
 
     longer, out = settings.model_copy(update={"steps": 4}), tmp_path / "out"
-    monkeypatch.setattr(loop.Run, "log", interrupted)
+    monkeypatch.setattr(training.Run, "log", interrupted)
     with pytest.raises(KeyboardInterrupt):
         run(longer, out, listener())
     assert [p.name for p in out.rglob("*partial*")] == []

@@ -10,7 +10,7 @@ from limner.errors import DataError
 from limner.recipe import run
 from limner.recipe.replay import kept_batches, replay
 from limner.train.alarms import keep_batch
-from limner.train.loop import Run
+from limner.train.run import Run
 
 
 @pytest.fixture

@@ -165,6 +165,15 @@ def test_a_resnet_gets_a_new_head_too(write, tmp_path):
         (CLASSES.format(name="blip_base"), (), "is a BLIP, and objective.kind is 'classification'"),
         (CLIP_TOML, ('model.name="resnet50"', "model.settings={}"), "is a ResNet, and objective.kind"),
         (MASKED, ("train.micro_batch=2", 'objective={kind="contrastive"}'), "set objective.part instead"),
+        (
+            MASKED,
+            ("train.micro_batch=2", 'objective={kind="convirt"}'),
+            "every pair.*train.batch_size instead",
+        ),
+        *[
+            (MASKED, ("train.micro_batch=2", f'objective={{kind="{kind}"}}'), f"a {kind} loss is a mean over")
+            for kind in ("bag_of_words", "ngrams", "virtex", "icmlm")
+        ],
         (MASKED, ('objective.kind="guessing"',), "guessing"),
         (CLASSES.format(name="cifar_resnet20"), ("train.patience=2",), "needs train.best"),
         (CLASSES.format(name="cifar_resnet20"), ("model.image_size=4",), "image_size|size"),

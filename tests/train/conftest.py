@@ -11,8 +11,9 @@ import torch
 from limner.data.loader import Loader, Pairs
 from limner.data.tokenizers import WordPiece
 from limner.models.blip import BLIP, BLIPConfig
-from limner.train.loop import Job, MachineSettings, TrainSettings
 from limner.train.optim import OptimSettings
+from limner.train.run import Job
+from limner.train.settings import MachineSettings, TrainSettings
 from limner.train.steps import BLIPStep, ObjectiveSettings, start_blip
 
 JOBS: dict[str, Any] = runpy.run_path(str(Path(__file__).with_name("jobs.py")))
@@ -59,4 +60,11 @@ def make_job(blip_config: BLIPConfig, tokenizer: WordPiece) -> Callable[..., Job
 def make_task() -> Callable[..., Job]:
     """Make a fresh job of a kind: "resnet", "vit", "masked_patch", "clip", "blip"; see `jobs.py`."""
     make: Callable[..., Job] = JOBS["make_job"]
+    return make
+
+
+@pytest.fixture(scope="session")
+def shard_job() -> Callable[..., Job]:
+    """Make a job of a kind that can be sharded; see `jobs.py`."""
+    make: Callable[..., Job] = JOBS["shard_job"]
     return make

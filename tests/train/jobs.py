@@ -37,8 +37,10 @@ from limner.models.virtex import VirTex, VirTexConfig
 from limner.models.vit import ViT
 from limner.models.vit_config import ViTConfig
 from limner.shapes import ImageSpec
-from limner.train.loop import Job, MachineSettings, TrainSettings, train
+from limner.train.loop import train
 from limner.train.optim import OptimSettings
+from limner.train.run import Job
+from limner.train.settings import MachineSettings, TrainSettings
 from limner.train.steps import (
     BagOfWordsSettings,
     BagOfWordsStep,
@@ -229,9 +231,30 @@ def make_job(
     )
 
 
+PLAIN = {"teacher": "none", "queue_size": 0, "qa": 0.0}
+"""A BLIP that can be sharded."""
+
+
+def shard_job(kind: str, **machine: Any) -> Job:
+    """A job that can be sharded, with a checkpoint half way."""
+    sgd = {"name": "sgd", "lr": 0.05, "warmup_steps": 2}
+    adamw = {"lr": 2e-3, "eps": 1e-2, "warmup_steps": 2}
+    how = {"steps": 6, "log_every": 2, "checkpoint_every": 3, "objective": PLAIN if kind == "blip" else None}
+    return make_job(kind, **how, optim=sgd if kind == "resnet" else adamw, machine=machine)
+
+
+def main(out: Path, *names: str) -> None:
+    """Train each kind; sharded where words follow its name: `clip:shard`, `clip:shard:resume`."""
+    for name in names:
+        kind, *words = name.split(":")
+        if words:
+            job = shard_job(kind, shard=True, recompute="recompute" in words)
+            train(job, out / "-".join([kind, *words]), resume="resume" in words)
+        else:
+            train(make_job(kind, optim={"name": "sgd", "lr": 0.05, "warmup_steps": 2}), out / kind)
+
+
 if __name__ == "__main__":
     torch.set_num_threads(1)
     with ranks.joined("cpu"):
-        for name in sys.argv[2:]:
-            optim = {"name": "sgd", "lr": 0.05, "warmup_steps": 2}
-            train(make_job(name, optim=optim), Path(sys.argv[1]) / name)
+        main(Path(sys.argv[1]), *sys.argv[2:])

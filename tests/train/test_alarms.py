@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,10 @@ from torch import nn
 from limner.data.batches import Labelled
 from limner.errors import TrainingError
 from limner.record import read_records
+from limner.train import alarms
 from limner.train.alarms import MOST_SKIPPED, Alarms, keep_batch
-from limner.train.loop import Job, train
+from limner.train.loop import train
+from limner.train.run import Job
 
 BATCH = Labelled(["a", "b"], torch.zeros(2, 3, 4, 4, dtype=torch.uint8), torch.tensor([0, 1]))
 GOOD, BAD = torch.tensor(1.0), torch.tensor(math.nan)
@@ -144,3 +147,11 @@ def test_the_signs_of_a_blip_are_in_its_records(make_task: Callable[..., Job], t
     train(make_task("blip", steps=2, log_every=1), tmp_path)
     told = read_records(tmp_path / "records.jsonl", "train")[-1]
     assert {"itm_positive", "itm_accuracy", "mean_cosine", "temperature", "grad_norm"} <= told.keys()
+
+
+def test_the_docs_tell_of_every_alarm() -> None:
+    code = Path(alarms.__file__).read_text(encoding="utf-8")
+    names = set(re.findall(r'Alarm\(\s*f?"(\w+)', code))
+    assert {"not_finite", "flat_loss", "dead_"} <= names
+    page = (Path(__file__).parents[2] / "docs" / "training.md").read_text(encoding="utf-8")
+    assert [name for name in names if f"| `{name}" not in page] == []

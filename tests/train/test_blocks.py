@@ -9,7 +9,8 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from limner.train.blocks import blocks, recompute
-from limner.train.loop import Job, train
+from limner.train.loop import train
+from limner.train.run import Job
 
 
 @pytest.mark.parametrize("kind", ["resnet", "vit", "masked_patch", "clip", "blip"])

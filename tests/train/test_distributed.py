@@ -12,9 +12,11 @@ from torch import nn
 
 from limner.checkpoint import load_train_state, train_state_folders
 from limner.data.batches import Labelled
+from limner.models.frozen import FrozenBatchNorm, freeze_batch_norm
 from limner.record import read_records
 from limner.train.distributed import SharedBatchNorm2d, in_micro_batches, mean_of_parts, share_statistics
-from limner.train.loop import Job, train
+from limner.train.loop import train
+from limner.train.run import Job
 from limner.train.steps import StepResult, start_draws
 
 KINDS = ("resnet", "vit", "masked_patch", "clip", "blip", "vqa", "nlvr2")
@@ -114,6 +116,17 @@ def test_batch_norms_stay_as_they_are_on_one_rank() -> None:
     model = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4))
     share_statistics(model)
     assert type(model[1]) is nn.BatchNorm2d
+
+
+def test_frozen_batch_norms_stay_frozen_on_several_ranks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("limner.ranks.size", lambda: 2)
+    model = nn.Sequential(nn.Sequential(nn.BatchNorm2d(4)), nn.BatchNorm2d(4))
+    freeze_batch_norm(model[0])
+    share_statistics(model.train())
+    assert [type(model[0][0]), type(model[1])] == [FrozenBatchNorm, SharedBatchNorm2d]
+    before = model[0][0].running_mean.clone()
+    model[0](torch.randn(2, 4, 3, 3))
+    assert torch.equal(model[0][0].running_mean, before)
 
 
 def test_the_shared_batch_norm_is_torch_s_in_eval_mode_and_keeps_its_names() -> None:

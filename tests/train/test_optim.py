@@ -11,7 +11,6 @@ from limner.models.blip import BLIP
 from limner.train.optim import (
     Learners,
     OptimSettings,
-    WeightAverage,
     build_optimizer,
     layer_of,
     learning,
@@ -246,40 +245,6 @@ def test_optimizer_state_of_another_model_is_refused():
         load_optimizer(build_optimizer(model, OptimSettings()), model, {"head/exp_avg": torch.zeros(2)})
 
 
-def test_average_follows_the_equation_in_weights_and_statistics():
-    model = nn.BatchNorm1d(2)
-    average = WeightAverage(model, 0.5)
-    expected, means = torch.ones(2), torch.zeros(2)
-    for step in range(9):
-        with torch.no_grad():
-            model.weight.add_(1.0)
-        model(torch.randn(4, 2))
-        average.update(model, step)
-        decay = min(0.5, (1 + step) / (10 + step))
-        expected = decay * expected + (1 - decay) * model.weight.detach()
-        means = decay * means + (1 - decay) * model.running_mean
-    torch.testing.assert_close(average.model.weight, expected)
-    torch.testing.assert_close(average.model.running_mean, means)
-    assert average.model.num_batches_tracked == 9
-    assert not average.model.training
-    assert not average.model.weight.requires_grad
-
-
-def test_no_average_is_the_model_itself():
-    model = nn.Linear(2, 2)
-    average = WeightAverage(model, 0.0)
-    with torch.no_grad():
-        model.weight.fill_(3.0)
-    average.update(model, 0)
-    assert torch.equal(average.model.weight, model.weight)
-
-
-def _step(model, optimizer, inputs):
-    optimizer.zero_grad()
-    model(inputs).square().sum().backward()
-    optimizer.step()
-
-
 def test_loaded_state_lies_in_memory_as_its_parameter_does():
     """Fused optimisers walk over raw memory: a state in another order would be another state."""
     model = nn.Conv2d(3, 4, 3).to(memory_format=torch.channels_last)
@@ -309,3 +274,9 @@ def test_stairs_stand_still_for_an_epoch(schedule, final):
         "exponential": [2 * 0.9**k for k in range(4)],  # BLIP's: times 0.9 an epoch
     }[schedule]
     assert rates[3:] == pytest.approx([rate for rate in wanted for _ in range(10)][3:])
+
+
+def _step(model, optimizer, inputs):
+    optimizer.zero_grad()
+    model(inputs).square().sum().backward()
+    optimizer.step()

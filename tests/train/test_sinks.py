@@ -7,7 +7,8 @@ import warnings
 import pytest
 
 from limner.record import read_records
-from limner.train.loop import MachineSettings, train
+from limner.train.loop import train
+from limner.train.settings import MachineSettings
 from limner.train.sinks import SINKS, Sinks, scalars_of
 
 
@@ -54,6 +55,18 @@ def test_a_tracker_gets_every_record_and_is_closed(name, make_job, monkeypatch, 
         record["step"]: record["loss"] for record in records
     }
     assert fake.finished
+
+
+def test_a_resumed_run_goes_on_in_the_same_wandb_run(make_job, monkeypatch, tmp_path):
+    ids = []
+    for folder, steps in (("mine", 2), ("mine", 3), ("other", 2)):
+        fake = Fake()
+        install(monkeypatch, "wandb", fake)
+        train(make_job(steps=steps, machine={"sinks": ["wandb"]}), tmp_path / folder, resume=True)
+        ids.append(fake.options["id"])
+        assert fake.options["resume"] == "allow"
+    assert ids[0] == ids[1] != ids[2]
+    assert min(fake.logged) == 1
 
 
 @pytest.mark.parametrize("fails_at", ["init", "log", "finish"])

@@ -51,6 +51,9 @@ def train(
             show_default="1, or as torchrun says",
         ),
     ] = 0,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="End at the first alarm, instead of saying and recording it.")
+    ] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -63,7 +66,8 @@ def train(
     from limner.recipe import run
     from limner.report.page import write_page
 
-    plan = read_recipe(recipe, data or (), start, overrides or ())
+    sets = [*(["machine.strict=true"] if strict else []), *(overrides or ())]
+    plan = read_recipe(recipe, data or (), start, sets)
     if dry_run:
         _print_plan(plan, as_json)
         return

@@ -98,7 +98,7 @@ def phrase_scores(
         phrases: n-grams of each name, as for `naive_losses`.
         prefixes: see `jelinek_mercer_losses`.
         weight: λ, (0, 1).
-    Source: section 4.3, zero-shot transfer; the mean keeps long names from losing to short ones.
+    Source: the paper's zero-shot transfer; the mean, not the sum, keeps long names from losing to short ones.
     """
     columns = []
     for phrase in phrases:

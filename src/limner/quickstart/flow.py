@@ -23,8 +23,8 @@ from limner.quickstart.stages import Facts, Stages, Teller, environment
 from limner.quickstart.tables import is_correct, make_tables, tables_stand, with_truth_of_synthetic
 from limner.record import Recorder, read_records
 from limner.report.page import PAGE_NAME, write_page
-from limner.train.loop import TrainSettings
 from limner.train.optim import OptimSettings
+from limner.train.settings import TrainSettings
 from limner.train.steps import ObjectiveSettings
 
 

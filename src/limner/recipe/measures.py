@@ -23,7 +23,7 @@ from limner.recipe.prior_measures import OWN_LOSS, held_out
 from limner.recipe.schema import EvaluatedTable, EvaluateSettings
 from limner.recipe.sources import Unit
 from limner.recipe.task import Task
-from limner.train.loop import Evaluator
+from limner.train.run import Evaluator
 from limner.train.steps import ICMLMStep
 
 

@@ -21,7 +21,7 @@ from limner import ranks
 from limner.errors import ConfigError
 from limner.recipe.runner import Composed, compose, resolve
 from limner.recipe.schema import Recipe
-from limner.train.loop import Run
+from limner.train.run import Run
 from limner.train.steps import (
     ClassificationSettings,
     ContrastiveSettings,

@@ -10,7 +10,7 @@ from limner import ranks
 from limner.data.rows import Sample
 from limner.evaluate.tables import Pictured
 from limner.recipe.task import Task
-from limner.train.loop import on_device
+from limner.train.run import on_device
 from limner.train.steps import BagOfWordsStep, ICMLMStep, NGramsStep, VirTexStep
 
 OWN_LOSS = (BagOfWordsStep, ICMLMStep, NGramsStep, VirTexStep)

@@ -27,8 +27,9 @@ from limner.recipe.sources import Source, TableSource
 from limner.recipe.task import Task
 from limner.recipe.tasks import task_of
 from limner.record import Recorder
-from limner.train.loop import Job, train
+from limner.train.loop import train
 from limner.train.precision import fast_precision, slow_precision
+from limner.train.run import Job
 from limner.train.steps import ClassificationSettings, DetectionSettings
 from limner.train.watch import Report, silent
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Final, Self
 
 from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
@@ -10,8 +10,8 @@ from limner.config import Config, digest, read_toml
 from limner.data.scenes import SceneSettings
 from limner.evaluate.scenes import SuiteSettings
 from limner.recipe.sources import ScenesSource, Source
-from limner.train.loop import MachineSettings, TrainSettings
 from limner.train.optim import OptimSettings
+from limner.train.settings import MachineSettings, TrainSettings
 from limner.train.steps import (
     BagOfWordsSettings,
     ClassificationSettings,
@@ -171,6 +171,16 @@ Objective = Annotated[
 """[objective]: what is learnt; `kind` tells which, "blip" where nothing is said."""
 
 
+_UNCUT: Final = {
+    **dict.fromkeys(("blip", "contrastive", "convirt"), "needs every pair of a batch"),
+    **dict.fromkeys(
+        ("bag_of_words", "ngrams", "virtex", "icmlm"),
+        "is a mean over what its captions hold, to which parts of equal rows do not add up",
+    ),
+}
+"""Kinds whose loss of a batch is not the mean of those of its rows, and why."""
+
+
 class Recipe(Config):
     """A whole run: one section a concern, each a config of its own.
 
@@ -201,11 +211,9 @@ class Recipe(Config):
             queue = objective.queue_size
             if objective.teacher == "momentum" and queue % batch:
                 raise ValueError(f"objective.queue_size {queue} is no multiple of train.batch_size {batch}")
-        if self.train.micro_batch and isinstance(objective, (ObjectiveSettings, ContrastiveSettings)):
+        if self.train.micro_batch and (reason := _UNCUT.get(objective.kind)):
             knob = "objective.part" if isinstance(objective, ContrastiveSettings) else "train.batch_size"
-            raise ValueError(
-                f"train.micro_batch: a {objective.kind} loss needs every pair of a batch; set {knob} instead"
-            )
+            raise ValueError(f"train.micro_batch: a {objective.kind} loss {reason}; set {knob} instead")
         if self.model.start and self.model.settings and objective.kind != "detection":
             raise ValueError("model.start keeps the sizes of its bundle, so model.settings must be empty")
         if self.model.start and (self.model.vision_start or self.model.text_start):

@@ -18,6 +18,7 @@ from limner import ranks
 from limner.checkpoint import atomic_folder
 from limner.checkpoint.files import write_json
 from limner.errors import TrainingError
+from limner.train.sharding import local
 
 MOST_SKIPPED: Final = 10
 """Steps in a row without finite numbers after which a run ends."""
@@ -158,5 +159,6 @@ def _dead(model: nn.Module) -> Iterator[Alarm]:
     """A part of the model whose gradients are all zero."""
     for name, part in model.named_children():
         grads = [p.grad for p in part.parameters() if p.requires_grad and p.grad is not None]
-        if grads and not any(bool(grad.any()) for grad in grads):
+        alive = any(bool(local(grad).any()) for grad in grads)
+        if grads and not ranks.agreed(int(alive)):
             yield Alarm(f"dead_{name}", f"no gradient reaches {name}", "look at the weights of [objective]")

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from limner import ranks
+from limner.models.frozen import FrozenBatchNorm
 from limner.train.steps.task import Step, StepResult
 
 
@@ -33,19 +34,18 @@ class Forward(nn.Module):
         return self.step(self.model, state, batch, step)
 
 
-def spread(model: nn.Module, step: Step) -> nn.Module:
-    """The forward pass of a run: plain on one rank; on several, its gradients are averaged.
+def averaging(forward: Forward) -> nn.Module:
+    """A forward pass whose gradients are averaged over ranks; as it is on one rank.
 
     Args:
-        model: the same on every rank.
-        step: its task.
+        forward: the same on every rank, and whole.
     """
-    forward = Forward(model, step)
     if ranks.size() == 1:
         return forward
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "`broadcast_buffers` is deprecated", FutureWarning)
-        return DistributedDataParallel(forward, broadcast_buffers=False, find_unused_parameters=step.sparing)
+        sparing = forward.step.sparing
+        return DistributedDataParallel(forward, broadcast_buffers=False, find_unused_parameters=sparing)
 
 
 def in_micro_batches(batch: Any, size: int) -> list[tuple[Any, float]]:
@@ -74,12 +74,13 @@ def mean_of_parts(parts: list[tuple[float, StepResult]]) -> dict[str, Tensor]:
 def share_statistics(model: nn.Module) -> None:
     """Make batch norms normalise by the batch of all ranks, in place; nothing on one rank.
 
-    Their weights keep their names. torch's own needs CUDA, so this one does the sums itself.
+    Those that are frozen stay what they are. Weights keep their names. torch's own needs CUDA, so this one
+    does the sums itself.
     """
     if ranks.size() == 1:
         return
     for module in model.modules():
-        if isinstance(module, nn.BatchNorm2d):
+        if isinstance(module, nn.BatchNorm2d) and not isinstance(module, FrozenBatchNorm):
             module.__class__ = SharedBatchNorm2d
 
 

@@ -1,14 +1,13 @@
-"""AdamW and SGD, their schedules, which weights learn and how fast, and the running average of the weights.
+"""AdamW and SGD, their schedules, which weights learn and how fast.
 
 Differs from BLIP: the cosine falls per step, unless `stair_steps` is an epoch; biases, norms, positions and
 the temperature are not decayed unless `decay_all` says so (BLIP's code and He et al. decay everything).
 
 Source: Loshchilov & Hutter 2019 (arXiv 1711.05101); Loshchilov & Hutter 2017 (arXiv 1608.03983), eq. 5;
-Polyak & Juditsky 1992 for the average; Clark et al. 2020 (arXiv 2003.10555), section 3.1, for layer decay;
+Clark et al. 2020 (arXiv 2003.10555), section 3.1, for layer decay;
 Kumar et al. 2022 (LP-FT, arXiv 2202.10054) for a head that learns before the rest.
 """
 
-import copy
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -19,9 +18,11 @@ from typing import Any, ClassVar, Final, Literal, NamedTuple
 import torch
 from pydantic import Field, field_validator
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 
 from limner.config import Config
 from limner.errors import CheckpointError, ConfigError
+from limner.train.sharding import cut_like
 
 
 class OptimSettings(Config):
@@ -201,10 +202,12 @@ class Group(NamedTuple):
     Args:
         lr_scale: of the schedule's learning rate.
         weight_decay: as the optimiser takes it.
+        cut: whether it is cut over processes; optimisers take one kind at a time.
     """
 
     lr_scale: float
     weight_decay: float
+    cut: bool = False
 
 
 def param_groups(model: nn.Module, settings: OptimSettings) -> list[dict[str, Any]]:
@@ -217,7 +220,7 @@ def param_groups(model: nn.Module, settings: OptimSettings) -> list[dict[str, An
 
     def group(item: tuple[str, Tensor]) -> Group:
         decays = settings.decay_all or _decays(*item)
-        return Group(scales[item[0]], settings.weight_decay if decays else 0.0)
+        return Group(scales[item[0]], settings.weight_decay if decays else 0.0, isinstance(item[1], DTensor))
 
     ordered = sorted(named, key=group, reverse=True)
     return [
@@ -235,7 +238,8 @@ def build_optimizer(model: nn.Module, settings: OptimSettings) -> torch.optim.Op
     groups, lr = param_groups(model, settings), settings.lr
     if settings.name == "sgd":
         momentum, nesterov = settings.momentum, settings.nesterov
-        return torch.optim.SGD(groups, lr=lr, momentum=momentum, nesterov=nesterov, fused=True)
+        whole = not any(group["cut"] for group in groups)  # torch has no fused SGD for tensors that are cut
+        return torch.optim.SGD(groups, lr=lr, momentum=momentum, nesterov=nesterov, fused=whole)
     betas = settings.beta1, settings.beta2
     return torch.optim.AdamW(groups, lr=lr, betas=betas, eps=settings.eps, fused=True)
 
@@ -314,40 +318,5 @@ def load_optimizer(optimizer: torch.optim.Optimizer, model: nn.Module, tensors: 
         fresh = torch.empty_like(like, dtype=tensor.dtype) if tensor.shape == like.shape else None
         # laid out in memory as its parameter is, which fused optimisers expect
         optimizer.state[like][key] = (
-            tensor.to(like.device, copy=True) if fresh is None else fresh.copy_(tensor)
+            tensor.to(like.device, copy=True) if fresh is None else fresh.copy_(cut_like(tensor, like))
         )
-
-
-class WeightAverage:
-    """The exponential running average of a model's weights, and of the statistics of its batch norms.
-
-    Args:
-        model: the model in training.
-        decay: share of the average that a step keeps, [0, 1); it rises from .1 as (1 + step) / (10 + step).
-            With 0 the average is the model as it is when it is asked for, and steps cost nothing.
-    """
-
-    def __init__(self, model: nn.Module, decay: float) -> None:
-        self._source, self._copy = model, copy.deepcopy(model).eval().requires_grad_(False)
-        self.decay = decay
-
-    @property
-    def model(self) -> nn.Module:
-        """A copy that holds the average, in eval mode."""
-        if not self.decay:
-            self._follow(self._source, 1.0)
-        return self._copy
-
-    def update(self, model: nn.Module, step: int) -> None:
-        """Move the average towards the model after optimiser step `step` (counted from 0)."""
-        if self.decay:
-            self._follow(model, 1 - min(self.decay, (1 + step) / (10 + step)))
-
-    @torch.no_grad()
-    def _follow(self, model: nn.Module, share: float) -> None:
-        torch._foreach_lerp_(list(self._copy.parameters()), list(model.parameters()), share)
-        for own, other in zip(self._copy.buffers(), model.buffers(), strict=True):
-            if own.is_floating_point():  # statistics of weights that are averages
-                own.lerp_(other, share)
-            else:
-                own.copy_(other)

@@ -5,6 +5,7 @@ then on, and training goes on. Nothing goes over the network unless a sink that 
 """
 
 import os
+import secrets
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -75,7 +76,16 @@ def wandb(out: Path, facts: Mapping[str, Any]) -> Tracked:
     """Weights & Biases, as WANDB_MODE, WANDB_PROJECT and its other variables say."""
     import wandb as package
 
-    return Tracked(package, out, config=dict(facts), dir=str(out))
+    return Tracked(package, out, config=dict(facts), dir=str(out), id=run_id(out))
+
+
+def run_id(out: Path) -> str:
+    """The name by which wandb knows a run again: drawn once, and kept in the run folder."""
+    kept = out / "wandb_id"
+    if not kept.exists():
+        out.mkdir(parents=True, exist_ok=True)
+        kept.write_text(secrets.token_hex(8), encoding="utf-8")
+    return kept.read_text(encoding="utf-8")
 
 
 def trackio(out: Path, facts: Mapping[str, Any]) -> Tracked:

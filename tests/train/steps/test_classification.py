@@ -7,7 +7,8 @@ import torch
 
 from limner.data.transforms import normalise
 from limner.record import read_records
-from limner.train.loop import Job, train
+from limner.train.loop import train
+from limner.train.run import Job
 
 
 @pytest.mark.parametrize("kind", ["resnet", "vit"])

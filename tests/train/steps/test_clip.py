@@ -8,7 +8,8 @@ import torch
 from limner.data.transforms import normalise
 from limner.objectives.contrastive import info_nce
 from limner.record import read_records
-from limner.train.loop import Job, train
+from limner.train.loop import train
+from limner.train.run import Job
 
 
 def gradients(job: Job, batch: object) -> dict[str, torch.Tensor]:

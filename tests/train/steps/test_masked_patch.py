@@ -6,7 +6,8 @@ import torch
 from limner.data.transforms import normalise
 from limner.models.masked_patch import corruption_plan, mean_colours
 from limner.record import read_records
-from limner.train.loop import Job, train
+from limner.train.loop import train
+from limner.train.run import Job
 
 
 def test_the_step_is_cross_entropy_over_the_corrupted_patches(make_task: Callable[..., Job]) -> None:

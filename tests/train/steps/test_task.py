@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from limner.train.loop import Job
+from limner.train.run import Job
 from limner.train.steps.task import Draws, Step, TaskState, in_parts, start_draws, statistics_kept
 
 

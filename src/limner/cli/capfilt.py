@@ -200,7 +200,7 @@ def cost_of(pictures_per_second: float | None, price_per_hour: float | None) -> 
 
 
 def write_view(path: Path, result: "CapFiltResult") -> Path:
-    """Name the cleaned pairs, at this version of the table, in a small file that training reads as a source."""
+    """Name the cleaned pairs, at this version of the table, in a file that training reads as a source."""
     from limner.config import to_toml
     from limner.recipe.sources import TableSource
 

@@ -60,7 +60,7 @@ def clean_pairs(table: Table, column: str = "texts", labels: str = "") -> Clean:
         table: to learn from.
         column: of its texts, unless there are labels.
         labels: as `read_labels` takes them; "" where every text is good.
-    Raises: DataError when there are fewer than 16 pairs.
+    Raises: DataError when there are fewer than 8 pairs.
     """
     if labels:
         good = good_texts(table, read_labels(table, labels, column))
@@ -74,10 +74,10 @@ def clean_pairs(table: Table, column: str = "texts", labels: str = "") -> Clean:
     if held_out and not _pairs(table, column, held_out):
         held_out = ""
     pairs = _pairs(table, column, where)
-    if pairs < 16:
+    if pairs < 8:
         raise DataError(
             f"{pairs} pairs to tune on in {column!r} of {table.path}",
-            wanted="16 or more; 200 to 2,000 checked by hand, or a clean table",
+            wanted="8 or more; 200 to 2,000 checked by hand, or a clean table",
             hint=f"limner capfilt select {table.path} --out labels.csv chooses which to check",
         )
     return Clean(table, column, pairs, where, held_out)

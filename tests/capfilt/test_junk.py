@@ -87,3 +87,18 @@ def test_unknown_share_counts_words(english: WordPiece) -> None:
     assert unknown_share("a red zxqvkw", english) == pytest.approx(1 / 3)
     assert unknown_share("一只猫", english) == 1
     assert unknown_share("123 !", english) == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("ein brauner Hund läuft durch den hohen Schnee im Wald", "junk:language"),
+        ("犬が雪の中を走っている", "junk:language"),
+        ("a brown dog runs through the deep snow in the woods", None),
+        ("ox", None),
+    ],
+)
+def test_languages_that_are_not_wanted_are_junk_when_surely_told(text: str, reason: str | None) -> None:
+    assert junk_reason(text, languages=("en",)) == reason
+    assert junk_reason(text, languages=("en", "de", "ja")) is None
+    assert junk_reason(text) is None

@@ -1,5 +1,6 @@
 """The whole job on a table of 23 rows: what it writes, what it leaves alone, and how it is interrupted."""
 
+import json
 import signal
 import subprocess
 import sys
@@ -287,3 +288,143 @@ def test_a_killed_job_goes_on_from_its_last_part(noisy: Table, bundle: Bundle, t
     assert (result.reused, result.measured) == ("part", 23 - 16)
     whole = run(result.table, load(folder), load(folder), SETTINGS, force=True)
     assert _content(whole.table) == _content(result.table)
+
+
+def test_drawn_and_searched_captions_stand_side_by_side(noisy: Table, bundle: Bundle) -> None:
+    both = SETTINGS.model_copy(
+        update={"captions_per_picture": 2, "also": Decoding(method="beam", max_tokens=6)}
+    )
+    result = run(noisy, bundle, bundle, both)
+    assert result.ledger.synthetic.total == 63
+    assert {tuple(row["decoding_synthetic"]) for row in _content(result.table)} == {
+        (),
+        ("nucleus", "nucleus", "beam"),
+    }
+    alone = run(noisy.open(noisy.path), bundle, bundle, SETTINGS.model_copy(update={"decoding": both.also}))
+    for one, two in zip(_content(result.table), _content(alone.table), strict=True):
+        assert one["synthetic"][2:] == two["synthetic"]
+
+
+def test_thresholds_by_quantile_and_by_labels_need_no_second_look(
+    result: CapFiltResult, bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(measure_module, "image_tokens", lambda *_: pytest.fail("looked again"))
+    half = run(result.table, bundle, bundle, SETTINGS.model_copy(update={"quantile": 0.5}))
+    assert (half.reused, half.cut.rule) == ("scores", "quantile")
+    totals = half.ledger.web, half.ledger.synthetic
+    assert sum(t.kept for t in totals) == sum(t.kept + t.reasons.get("unmatched", 0) for t in totals) // 2 + (
+        sum(t.kept + t.reasons.get("unmatched", 0) for t in totals) % 2
+    )
+    words = [["good"] * len(texts or []) for texts in half.table.column("texts")]
+    marked = half.table.add_columns(pa.table({"ok": pa.array(words, pa.list_(pa.string()))}), "marked")
+    settings = SETTINGS.model_copy(update={"precision": 0.6, "labels": "ok"})
+    sure = run(marked, bundle, bundle, settings)
+    assert sure.reused == "scores"
+    assert sure.cut.calibration is not None
+    assert sure.cut.calibration.low >= 0.6
+    assert json.loads(sure.table.column("capfilt")[0]["cut"]) == sure.cut.model_dump()
+    assert run(sure.table, bundle, bundle, settings).reused == "all"
+    with pytest.raises(DataError, match="no threshold is sure"):
+        run(sure.table, bundle, bundle, settings.model_copy(update={"precision": 0.999}))
+    assert Table.open(sure.table.path).version == sure.table.version
+
+
+def test_kept_web_texts_are_a_column_of_their_own(result: CapFiltResult) -> None:
+    for row in _content(result.table):
+        pairs = zip(row["texts"] or [], row["decision_web"], strict=True)
+        assert row["texts_kept"] == list(dict.fromkeys(t for t, d in pairs if d == KEEP))
+        assert set(row["texts_bootstrapped"]) - set(row["texts_kept"]) <= set(row["synthetic"])
+
+
+def test_a_screen_spares_itm_and_tells_what_it_costs(
+    make_table: Callable[..., Table], bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = make_table([[f"a red bus above a cat {i}"] for i in range(40)])
+    full = run(table, bundle, bundle, SETTINGS)
+    cosines = sorted(row["itc_web"][0] for row in _content(full.table))
+    asked: list[int] = []
+    match = BLIP.match
+
+    def counted(self: BLIP, memory: Any, *rest: Any) -> torch.Tensor:
+        asked.append(memory.num_rows)
+        return match(self, memory, *rest)
+
+    monkeypatch.setattr(BLIP, "match", counted)
+    screen = SETTINGS.model_copy(update={"itc_screen": cosines[20] + 1e-4})
+    result = run(full.table, bundle, bundle, screen)
+    assert result.reused == "nothing"
+    rows = _content(result.table)
+    spared = [measure_module.is_spared(SETTINGS.seed, row["key"]) for row in rows]
+    assert 0 < sum(spared) < 20
+    for row, whole, free in zip(rows, _content(full.table), spared, strict=True):
+        low = row["itc_web"][0] < screen.itc_screen
+        assert (row["reason_web"] == ["screened"]) == low
+        assert (row["itm_web"][0] is None) == (low and not free)
+        if row["itm_web"][0] is not None:
+            assert row["itm_web"] == pytest.approx(whole["itm_web"], abs=1e-4)
+    scores = [score for row in rows for score in row["itm_web"] + row["itm_synthetic"]]
+    assert sum(asked) == sum(score is not None for score in scores) < 80
+    assert result.screen is not None
+    assert result.screen.screened > 0
+    again = run(result.table, bundle, bundle, screen.model_copy(update={"threshold": 0.2}))
+    assert again.reused == "scores"
+    assert again.screen is not None
+    assert again.screen.kept >= result.screen.kept
+
+
+def test_a_row_that_a_model_fails_on_is_quarantined_alone(
+    noisy: Table, bundle: Bundle, result: CapFiltResult, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    captions = measure_module.caption_memory
+
+    def poisoned(bundle: Bundle, memory: Any, keys: list[str], *rest: Any, **more: Any) -> Any:
+        if "row5" in keys:
+            raise IndexError("index out of range in self")
+        return captions(bundle, memory, keys, *rest, **more)
+
+    monkeypatch.setattr(measure_module, "caption_memory", poisoned)
+    recorder = Recorder(tmp_path / "records.jsonl")
+    again = run(Table.open(noisy.path), bundle, bundle, SETTINGS, recorder, force=True)
+    assert again.poisoned == [("row5", "IndexError: index out of range in self")]
+    assert read_records(recorder.path, "capfilt")[0]["poisoned"][0]["key"] == "row5"
+    rows, before = _content(again.table), _content(result.table)
+    assert (rows[5]["decision"], rows[5]["reason"]) == ("dropped", "model:IndexError")
+    assert again.ledger.rows == 23
+    assert again.ledger.dropped_reasons["model:IndexError"] == 1
+    _alike(rows[:5] + rows[6:], before[:5] + before[6:])
+    strict = run(again.table, bundle, bundle, SETTINGS.model_copy(update={"threshold": 0.9}))
+    assert strict.ledger.dropped_reasons["model:IndexError"] == 1
+
+
+def test_memory_that_runs_out_costs_no_row(
+    noisy: Table, bundle: Bundle, result: CapFiltResult, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes: list[int] = []
+    encode = BLIP.encode_image
+
+    def small(self: BLIP, pixels: torch.Tensor) -> torch.Tensor:
+        sizes.append(len(pixels))
+        if len(pixels) > 3:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return encode(self, pixels)
+
+    monkeypatch.setattr(BLIP, "encode_image", small)
+    again = run(result.table, bundle, bundle, SETTINGS.model_copy(update={"batch_size": 8}), force=True)
+    assert max(sizes) > 3
+    assert sum(size for size in sizes if size <= 3) == 21
+    _alike(_content(again.table), _content(result.table))
+
+
+def test_each_picture_is_decoded_once(
+    noisy: Table, bundle: Bundle, other_bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[bytes] = []
+    decode = measure_module.decode
+
+    def counted(data: bytes, **options: Any) -> Any:
+        seen.append(data)
+        return decode(data, **options)
+
+    monkeypatch.setattr(measure_module, "decode", counted)
+    run(noisy, bundle, other_bundle, SETTINGS)
+    assert len(seen) == len(set(seen)) == 23

@@ -1,9 +1,12 @@
 """Defaults are the paper's, wrong values are refused."""
 
+from typing import Any
+
 import pytest
 from pydantic import ValidationError
 
 from limner.capfilt.settings import NOT_MEASURED, CapFiltSettings
+from limner.models.generate import Decoding
 
 
 def test_defaults_are_the_papers() -> None:
@@ -13,9 +16,19 @@ def test_defaults_are_the_papers() -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"threshold": 1.1}, {"batch_size": 0}, {"captions_per_picture": 0}, {"tresh": 1}]
+    "wrong",
+    [
+        {"threshold": 1.1},
+        {"batch_size": 0},
+        {"captions_per_picture": 0},
+        {"tresh": 1},
+        {"quantile": 1.0},
+        {"precision": 0.9},
+        {"labels": "good"},
+        {"precision": 0.9, "labels": "good", "quantile": 0.2},
+    ],
 )
-def test_wrong_values_are_refused(wrong: dict[str, float]) -> None:
+def test_wrong_values_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         CapFiltSettings.model_validate(wrong)
 
@@ -23,3 +36,10 @@ def test_wrong_values_are_refused(wrong: dict[str, float]) -> None:
 def test_what_is_not_measured_is_a_setting() -> None:
     assert set(CapFiltSettings.model_fields) > NOT_MEASURED
     assert CapFiltSettings.model_validate_json(CapFiltSettings().model_dump_json()) == CapFiltSettings()
+
+
+def test_what_was_written_before_these_settings_came_reads_and_writes_the_same() -> None:
+    assert not CapFiltSettings.LATER & set(CapFiltSettings().model_dump())
+    beside = CapFiltSettings(also=Decoding(method="beam"), captions_per_picture=3)
+    assert [(d.method, count) for d, count in beside.writings] == [("nucleus", 3), ("beam", 1)]
+    assert (beside.texts_written, CapFiltSettings().texts_written) == (4, 1)

@@ -1,9 +1,10 @@
 import json
+import shutil
 
 import pytest
 
 from limner.capfilt.ledger import Ledger
-from limner.cli.capfilt import ledger_lines
+from limner.cli.capfilt import ledger_lines, open_models
 from limner.data.table import Table
 from limner.record import read_records
 
@@ -61,3 +62,56 @@ def test_ctrl_c_leaves_the_table_and_the_same_command_goes_on(limner, table, mon
     again = limner("capfilt", table)
     assert again.exit_code == 0
     assert "went on where an earlier run stopped: 0 pictures" in again.stderr
+
+
+def test_one_model_may_do_both_and_a_tuned_folder_holds_two(limner, table, model_folder, tmp_path):
+    writer, reader = open_models(str(model_folder), None, None, False)
+    assert writer is reader
+    for part in ("captioner", "filter"):
+        shutil.copytree(model_folder, tmp_path / "tuned" / part / "model")
+    writer, reader = open_models(str(tmp_path / "tuned"), None, None, False)
+    assert (writer.path.parent.name, reader.path.parent.name) == ("captioner", "filter")
+    writer, reader = open_models(str(tmp_path / "tuned"), None, None, True)
+    assert writer is reader
+    assert writer.path.parent.name == "captioner"
+    assert limner("capfilt", table, "--captioner", model_folder, "--share").exit_code == 0
+    two = limner("capfilt", table, "--share", "--filter", tmp_path / "tuned" / "filter" / "model")
+    assert two.exit_code == 2
+    assert "leave out --filter" in two.stderr
+
+
+def test_both_decodings_thresholds_and_cost_by_option(limner, table, tmp_path):
+    labels = tmp_path / "labels.csv"
+    told = json.loads(
+        limner(
+            *("capfilt", table, "--decoding", "both", "--captions", 2, "--price-per-hour", 3.6, "--json")
+        ).stdout
+    )
+    assert told["ledger"]["synthetic"]["total"] == 12
+    assert told["cost"]["cost_per_million"] == pytest.approx(
+        3.6 * told["cost"]["hours_per_million"], abs=0.05
+    )
+    rows = [row for batch in Table.open(table).batches(["key", "synthetic"]) for row in batch]
+    labels.write_text(
+        "key,text,good\n" + "".join(f'{row["key"]},"{t}",1\n' for row in rows for t in row["synthetic"])
+    )
+    again = ("capfilt", table, "--decoding", "both", "--captions", 2)
+    half = limner(*again, "--quantile", 0.5)
+    assert "50.0% go" in half.stderr
+    assert "only decisions are new" in half.stderr
+    refused = limner(*again, "--precision", 0.99, "--labels", labels)
+    assert refused.exit_code == 2
+    assert "no threshold is sure" in refused.stderr
+    sure = limner(*again, "--precision", 0.3, "--labels", labels)
+    assert sure.exit_code == 0, sure.stderr
+    assert "wanted 0.3" in sure.stderr
+
+
+def test_settings_by_name_and_a_screen(limner, table):
+    result = limner("capfilt", table, "--set", "decoding.temperature=0.5", "--itc-screen", -1)
+    assert result.exit_code == 0
+    assert "screen" in result.stderr
+    settings = json.loads(Table.open(table).column("capfilt")[0]["settings"])
+    assert settings["decoding"]["temperature"] == 0.5
+    assert limner("capfilt", table, "--captions", 2, "--decoding", "beam").exit_code == 2
+    assert limner("capfilt", table, "--set", "colour=red").exit_code == 2

@@ -169,3 +169,42 @@ def test_tables_keep_their_rows(limner, recipe, table, tmp_path):
     version = Table.open(table).version
     limner("train", recipe, "--out", tmp_path / "run")
     assert Table.open(table).version == version
+
+
+@pytest.mark.parametrize(
+    ("which", "column"),
+    [
+        ("bootstrapped", "texts_bootstrapped"),
+        ("web", "texts"),
+        ("synthetic", "synthetic"),
+        ("kept-web", "texts_kept"),
+    ],
+)
+def test_captions_of_a_cleaned_table_are_chosen_by_name(limner, recipe, table, tmp_path, which, column):
+    limner("capfilt", table, "--threshold", 0)
+    out = tmp_path / which
+    assert limner("train", recipe, "--captions", which, "--out", out).exit_code == 0
+    [source] = tomllib.loads((out / "recipe.toml").read_text())["data"]["sources"]
+    assert (source["texts_column"], source["version"]) == (column, Table.open(table).version)
+
+
+def test_captions_of_a_table_that_was_never_cleaned_are_refused(limner, recipe, tmp_path):
+    result = limner("train", recipe, "--captions", "bootstrapped", "--out", tmp_path / "run")
+    assert result.exit_code == 2
+    assert "never cleaned" in result.stderr
+    assert "limner capfilt" in result.stderr
+    scenes = limner("train", "limner_tiny", "--captions", "web", "--out", tmp_path / "run")
+    assert scenes.exit_code == 2
+
+
+def test_a_view_is_trained_on_at_the_version_it_names(limner, table, recipe, model_folder, tmp_path):
+    view = tmp_path / "views" / "cleaned.toml"
+    told = json.loads(limner("capfilt", table, "--threshold", 0, "--as-view", view, "--json").stdout)
+    assert told["view"] == str(view)
+    limner("capfilt", table, "--threshold", 1)
+    plan = read_recipe(str(recipe), [f"{view}=2"], str(model_folder), [])
+    [source] = plan.data.sources
+    assert Table.open(source.path).path.resolve() == table.resolve()
+    assert (source.version, source.weight) == (told["version"], 2.0)
+    assert (source.texts_column, source.captions) == ("texts_bootstrapped", "all")
+    assert limner("train", recipe, "--data", view, "--out", tmp_path / "run").exit_code == 0

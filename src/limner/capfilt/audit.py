@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from sklearn.metrics import roc_auc_score
 
-from limner.capfilt.decision import DROP, KEEP
+from limner.capfilt.decision import DROP, KEEP, REFUSED
 from limner.data.table import Table
 from limner.errors import DataError
 
@@ -53,7 +53,7 @@ def audit(
         for truth, decision, itm, itc in zip(
             row[truth_column], row["decision_web"], row["itm_web"], row["itc_web"], strict=True
         )
-        if row["reason"] is None or not row["reason"].startswith("picture:")
+        if row["reason"] is None or not row["reason"].startswith(REFUSED)
     ]
     found = _scores(texts) | _drops(texts)
     return found if is_correct is None else found | _shares(rows, texts_column, is_correct)

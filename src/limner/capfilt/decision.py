@@ -18,6 +18,12 @@ KEPT, REPLACED, DROPPED = "kept", "replaced", "dropped"
 UNMATCHED = "unmatched"
 """Reason of a text whose ITM probability is below the threshold."""
 
+SCREENED = "screened"
+"""Reason of a text whose ITC cosine was too low for ITM to be asked."""
+
+REFUSED = ("picture:", "model:")
+"""How the reason of a refused row begins: its picture cannot be read, or a model fails on it."""
+
 NO_WEB_TEXT = "no_web_text"
 """Reason of a row that came without a text."""
 
@@ -26,22 +32,26 @@ _TEXTS, _SCORES = pa.list_(pa.string()), pa.list_(pa.float32())
 MEASURED = pa.schema(
     {
         "key": pa.string(),
-        "picture": pa.string(),  # why the picture was refused, null when it was not
+        "picture": pa.string(),  # why the row was refused, null when it was not
         "junk_web": _TEXTS,
         "itm_web": _SCORES,
         "itc_web": _SCORES,
         "synthetic": _TEXTS,
+        "decoding_synthetic": _TEXTS,
         "log_prob_synthetic": _SCORES,
         "junk_synthetic": _TEXTS,
         "itm_synthetic": _SCORES,
         "itc_synthetic": _SCORES,
     }
 )
-"""What the models say of a row; lists run beside the row's texts, and a junk text has null scores."""
+"""What the models say of a row; lists run beside the row's texts, and a junk text has null scores.
+
+`junk_*` says why a text goes without being judged by ITM: junk, or screened by ITC."""
 
 DECIDED = pa.schema(
     {
         "synthetic": _TEXTS,
+        "decoding_synthetic": _TEXTS,
         "log_prob_synthetic": _SCORES,
         "itm_web": _SCORES,
         "itc_web": _SCORES,
@@ -53,6 +63,7 @@ DECIDED = pa.schema(
         "reason_web": _TEXTS,
         "decision_synthetic": _TEXTS,
         "reason_synthetic": _TEXTS,
+        "texts_kept": _TEXTS,
         "texts_bootstrapped": _TEXTS,
     }
 )
@@ -82,6 +93,7 @@ def decide(measured: Mapping[str, Any], texts: Sequence[str], threshold: float) 
         "reason_web": web,
         "decision_synthetic": [DROP if reason else KEEP for reason in synthetic],
         "reason_synthetic": synthetic,
+        "texts_kept": list(dict.fromkeys(kept_web)),
         "texts_bootstrapped": list(dict.fromkeys(kept)),
     }
 
@@ -90,7 +102,7 @@ def undecide(row: Mapping[str, Any]) -> dict[str, Any]:
     """Get a row of `MEASURED` back from its key and its columns of `DECIDED`."""
     reason = row["reason"] or ""
     return {name: row[name] for name in MEASURED.names if name in row} | {
-        "picture": reason if reason.startswith("picture:") else None,
+        "picture": reason if reason.startswith(REFUSED) else None,
         "junk_web": [_before_scoring(r) for r in row["reason_web"]],
         "junk_synthetic": [_before_scoring(r) for r in row["reason_synthetic"]],
     }
@@ -111,4 +123,5 @@ def _row_reason(picture: str | None, web: list[str | None]) -> str | None:
 
 
 def _before_scoring(reason: str | None) -> str | None:
-    return reason if reason is not None and reason.startswith("junk:") else None
+    known = reason is not None and (reason == SCREENED or reason.startswith("junk:"))
+    return reason if known else None

@@ -5,6 +5,7 @@ encoder calls the pair matched, and `itc`, the cosine of the two unimodal embedd
 `itm` alone, as in the paper; the cosine is kept to be read.
 """
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -22,11 +23,11 @@ class PairScores(NamedTuple):
     """Scores of p (picture, text) pairs, in their order.
 
     Args:
-        itm: probability that the pair matches, [0, 1].
+        itm: probability that the pair matches, [0, 1]; None where the screen took it.
         itc: cosine of image and text embedding, [−1, 1].
     """
 
-    itm: list[float]
+    itm: list[float | None]
     itc: list[float]
 
 
@@ -51,6 +52,8 @@ def score_pairs(
     *,
     max_tokens: int = 32,
     batch_size: int = 64,
+    screen: float = -math.inf,
+    spared: Sequence[bool] = (),
 ) -> PairScores:
     """Score texts against pictures that were already looked at.
 
@@ -63,20 +66,28 @@ def score_pairs(
         pictures: for each text the row of its picture in `seen`.
         max_tokens: longer texts are cut.
         batch_size: pairs at a time.
+        screen: pairs of a lower cosine are not shown to ITM.
+        spared: p flags: pairs that are shown to it in any case; none when empty.
     """
     model, tokenizer = bundle.blip()
     order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
-    itm, itc = np.zeros(len(texts)), np.zeros(len(texts))
+    itm, itc = np.full(len(texts), np.nan), np.zeros(len(texts))
+    free = np.asarray(spared, bool)
     for start in range(0, len(order), batch_size):
-        part = order[start : start + batch_size]
+        part = np.array(order[start : start + batch_size])
         ids, mask = (
             t.to(seen.embed.device) for t in tokenizer.encode_batch([texts[i] for i in part], max_tokens)
         )
         rows = torch.tensor([pictures[i] for i in part], device=seen.embed.device)
-        matched = model.match(seen.memory.rows(rows), ids, mask).float().softmax(-1)[:, 1]
         cosine = (model.embed_text(ids, mask) * seen.embed[rows]).float().sum(-1)
-        itm[part], itc[part] = matched.cpu().numpy(), cosine.cpu().numpy()
-    return PairScores(itm.tolist(), itc.tolist())
+        itc[part] = cosine.cpu().numpy()
+        wanted = (itc[part] >= screen) | (free[part] if len(free) else False)
+        if wanted.any():
+            some = torch.from_numpy(wanted).to(seen.embed.device)
+            logits = model.match(seen.memory.rows(rows[some]), ids[some], mask[some])
+            itm[part[wanted]] = logits.float().softmax(-1)[:, 1].cpu().numpy()
+    matched = [None if np.isnan(one) else one for one in itm.tolist()]
+    return PairScores(matched, itc.tolist())
 
 
 @torch.inference_mode()

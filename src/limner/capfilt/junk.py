@@ -9,7 +9,9 @@ next.
 """
 
 import re
+from collections.abc import Sequence
 
+from limner.data.languages import UNKNOWN, language
 from limner.data.tokenizers import WordPiece
 
 LETTERS_PER_PIECE = 2.5
@@ -32,14 +34,17 @@ _URL = re.compile(r"(https?://|www\.)\S+|\b[\w-]+(\.[\w-]+)*\.(com|org|net|io)\b
 _WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff]|[^\W\d_\u3040-\u30ff\u3400-\u9fff]+")
 
 
-def junk_reason(text: str | None, tokenizer: WordPiece | None = None) -> str | None:
+def junk_reason(
+    text: str | None, tokenizer: WordPiece | None = None, languages: Sequence[str] = ()
+) -> str | None:
     """Say why a text is junk.
 
     Args:
         text: as people wrote it.
         tokenizer: of the model that would read it; without one its vocabulary is not tested.
+        languages: codes such as "en"; a text that is surely in another one is junk, a short one never.
     Returns: None for a text worth scoring, or "junk:" and one of empty, placeholder, url, file_name,
-        no_letters, vocabulary.
+        no_letters, language, vocabulary.
     """
     text = (text or "").strip()
     if not text:
@@ -52,6 +57,8 @@ def junk_reason(text: str | None, tokenizer: WordPiece | None = None) -> str | N
         return "junk:file_name"
     if not any(character.isalpha() for character in rest):
         return "junk:no_letters"
+    if languages and language(rest) not in (UNKNOWN, *languages):
+        return "junk:language"
     if tokenizer is not None and unknown_share(rest, tokenizer) > 0.5:
         return "junk:vocabulary"
     return None

@@ -15,16 +15,18 @@ settings goes on.
 import hashlib
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any, Literal, NamedTuple
 
 import pyarrow as pa
 
 import limner
+from limner.capfilt.cut import Cut, ScreenLoss, choose_cut, screen_loss
 from limner.capfilt.decision import DECIDED, decide, undecide
+from limner.capfilt.labels import read_labels
 from limner.capfilt.ledger import Ledger, check, tally
-from limner.capfilt.measure import Job, measure
+from limner.capfilt.measure import Job, is_spared, measure
 from limner.capfilt.partial import PartialRows
 from limner.capfilt.settings import NOT_MEASURED, CapFiltSettings
 from limner.checkpoint import Bundle
@@ -38,11 +40,12 @@ ORIGIN = pa.struct(
         "captioner": pa.string(),
         "filter": pa.string(),
         "settings": pa.string(),
+        "cut": pa.string(),
         "limner": pa.string(),
         "time": pa.timestamp("ms", tz="UTC"),
     }
 )
-"""Type of the column `capfilt`: models (digests) and settings (JSON) behind the columns, and when."""
+"""Type of the column `capfilt`: digests of the models, settings and threshold (JSON), and when."""
 
 Progress = Callable[[int, int], None]
 """Told of rows done and rows in all."""
@@ -59,6 +62,9 @@ class CapFiltResult(NamedTuple):
             there as asked.
         measured: rows that passed through the models now.
         seconds: that took.
+        cut: the threshold, and where it comes from.
+        screen: what an ITC screen costs; None without one.
+        poisoned: rows a model failed on now: their keys and what was raised.
     """
 
     table: Table
@@ -66,6 +72,14 @@ class CapFiltResult(NamedTuple):
     reused: Literal["nothing", "part", "scores", "all"]
     measured: int
     seconds: float
+    cut: Cut
+    screen: ScreenLoss | None = None
+    poisoned: Sequence[tuple[str, str]] = ()
+
+    @property
+    def pictures_per_second(self) -> float | None:
+        """Speed of what was measured now; None when nothing was."""
+        return self.measured / self.seconds if self.measured and self.seconds else None
 
 
 def run(
@@ -88,11 +102,12 @@ def run(
         recorder: gets one "capfilt" record.
         progress: told after each batch.
         force: measure again what is there already.
-    Raises: CheckpointError when a bundle is no BLIP; DataError when the table is empty, lacks a column, or
-        the ledger does not balance. The table is then as it was.
+    Raises: CheckpointError when a bundle is no BLIP; DataError when the table is empty, lacks a column, no
+        threshold is as precise as asked, or the ledger does not balance. The table is then as it was.
     """
     captioner.blip(), judge.blip()
     settings = settings or CapFiltSettings()
+    labels = read_labels(table, settings.labels, settings.texts_column) if settings.labels else None
     job = Job(table, _web_texts(table, settings.texts_column), captioner, judge, settings)
     identity = _identity(job)
     partial = PartialRows(table.path, identity)
@@ -100,26 +115,36 @@ def run(
         partial.remove()
     standing = None if force else _standing(table, identity)
     began, before = time.perf_counter(), len(job.texts)
+    poisoned: list[tuple[str, str]] = []
     if standing is None:
         before = partial.read().num_rows
-        rows = _measure_all(job, partial, progress)
+        rows = _measure_all(job, partial, progress, poisoned)
     else:
         rows = standing.rows
     seconds = time.perf_counter() - began
-    decided = [decide(row, texts, settings.threshold) for row, texts in zip(rows, job.texts, strict=True)]
+    cut = choose_cut(rows, job.texts, settings, labels)
+    decided = [decide(row, texts, cut.threshold) for row, texts in zip(rows, job.texts, strict=True)]
     ledger = _balanced(job, rows, decided)
-    as_asked = standing is not None and standing.threshold == settings.threshold
+    as_asked = standing is not None and standing.cut == cut
     if not as_asked:
         note = f"capfilt: {ledger.kept} rows kept, {ledger.replaced} replaced, {ledger.dropped} dropped"
-        table = _newest(job, identity).add_columns(_columns(job, identity, decided), note)
+        table = _newest(job, identity).add_columns(_columns(job, identity, cut, decided), note)
     partial.remove()
     reused: Literal["nothing", "part", "scores", "all"] = "part" if before else "nothing"
     if standing is not None:
         reused = "all" if as_asked else "scores"
-    result = CapFiltResult(table, ledger, reused, len(rows) - before, seconds)
+    result = CapFiltResult(
+        table, ledger, reused, len(rows) - before, seconds, cut, _screen(job, rows, cut), poisoned
+    )
     if recorder is not None:
         _record(recorder, job, result)
     return result
+
+
+def _screen(job: Job, rows: list[dict[str, Any]], cut: Cut) -> ScreenLoss | None:
+    if job.settings.itc_screen is None:
+        return None
+    return screen_loss([row for row in rows if is_spared(job.settings.seed, row["key"])], cut.threshold)
 
 
 # ---------------------------------------------------------------- what goes in
@@ -150,12 +175,18 @@ def _identity(job: Job) -> str:
 # ---------------------------------------------------------------- measured now, or before
 
 
-def _measure_all(job: Job, partial: PartialRows, progress: Progress | None) -> list[dict[str, Any]]:
+def _measure_all(
+    job: Job, partial: PartialRows, progress: Progress | None, poisoned: list[tuple[str, str]]
+) -> list[dict[str, Any]]:
     """Measure what is not in `partial` yet, and return all rows as they are stored."""
+
+    def tell(key: str, error: Exception) -> None:
+        poisoned.append((key, f"{type(error).__name__}: {error}"))
+
     done, total = partial.read().num_rows, len(job.texts)
     waiting: list[dict[str, Any]] = []
     try:
-        for batch in measure(job, done):
+        for batch in measure(job, done, tell):
             waiting += batch
             done += len(batch)
             if len(waiting) >= job.settings.chunk_rows:
@@ -172,7 +203,7 @@ def _measure_all(job: Job, partial: PartialRows, progress: Progress | None) -> l
 
 class _Standing(NamedTuple):
     rows: list[dict[str, Any]]
-    threshold: float
+    cut: Cut
 
 
 def _standing(table: Table, identity: str) -> _Standing | None:
@@ -183,7 +214,7 @@ def _standing(table: Table, identity: str) -> _Standing | None:
     if origin is None or origin["identity"] != identity:
         return None
     rows = [undecide(row) for batch in table.batches(["key", *DECIDED.names]) for row in batch]
-    return _Standing(rows, json.loads(origin["settings"])["threshold"])
+    return _Standing(rows, Cut.model_validate_json(origin["cut"]))
 
 
 # ---------------------------------------------------------------- what comes out
@@ -198,7 +229,7 @@ def _balanced(job: Job, rows: list[dict[str, Any]], decided: list[dict[str, Any]
         ledger,
         rows=job.table.num_rows,
         web_texts=sum(map(len, job.texts)),
-        synthetic_texts=readable * job.settings.captions_per_picture,
+        synthetic_texts=readable * job.settings.texts_written,
     )
     return ledger
 
@@ -217,12 +248,13 @@ def _newest(job: Job, identity: str) -> Table:
     return newest
 
 
-def _columns(job: Job, identity: str, decided: list[dict[str, Any]]) -> pa.Table:
+def _columns(job: Job, identity: str, cut: Cut, decided: list[dict[str, Any]]) -> pa.Table:
     origin = {
         "identity": identity,
         "captioner": job.captioner.digest,
         "filter": job.judge.digest,
         "settings": job.settings.model_dump_json(),
+        "cut": cut.model_dump_json(),
         "limner": limner.__version__,
         "time": datetime.now(UTC),
     }
@@ -231,6 +263,7 @@ def _columns(job: Job, identity: str, decided: list[dict[str, Any]]) -> pa.Table
 
 
 def _record(recorder: Recorder, job: Job, result: CapFiltResult) -> None:
+    speed = result.pictures_per_second
     recorder.write(
         "capfilt",
         table=job.table.path.name,
@@ -243,5 +276,8 @@ def _record(recorder: Recorder, job: Job, result: CapFiltResult) -> None:
         reused=result.reused,
         measured=result.measured,
         seconds=round(result.seconds, 3),
-        rows_per_second=round(result.measured / result.seconds, 1) if result.measured else None,
+        rows_per_second=speed and round(speed, 1),
+        cut=result.cut.model_dump(mode="json"),
+        screen=result.screen and result.screen.model_dump(mode="json"),
+        poisoned=[{"key": key, "raised": raised} for key, raised in result.poisoned],
     )

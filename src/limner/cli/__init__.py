@@ -14,6 +14,8 @@ from typer.core import TyperGroup
 
 import limner
 from limner.cli.capfilt import capfilt
+from limner.cli.capfilt_select import capfilt_select
+from limner.cli.capfilt_tune import capfilt_tune
 from limner.cli.caption import caption
 from limner.cli.compare import compare
 from limner.cli.convert import convert
@@ -38,6 +40,11 @@ from limner.errors import LimnerError
 
 class Verbs(TyperGroup):
     """Runs a verb; what a user can act on becomes a message and an exit code, a bug keeps its traceback."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """The verb of this command line, of one word or of two."""
+        two = " ".join(args[:2])
+        return super().resolve_command(ctx, [two, *args[2:]] if two in self.commands else args)
 
     def invoke(self, ctx: Any) -> Any:
         """Run the verb of this command line."""
@@ -93,6 +100,8 @@ app.command("export")(export)
 app.command("caption")(caption)
 app.command("search")(search)
 app.command("capfilt")(capfilt)
+app.command("capfilt select")(capfilt_select)
+app.command("capfilt tune")(capfilt_tune)
 app.command("train")(train)
 app.command("interpolate")(interpolate)
 app.command("evaluate")(evaluate)

@@ -4,7 +4,7 @@ import os
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -14,6 +14,7 @@ from limner.errors import ConfigError
 
 if TYPE_CHECKING:
     from limner.recipe import Recipe, RunResult
+    from limner.recipe.sources import Captions
 
 SHIPPED = (Path(limner.__file__).parent / "recipes", Path(limner.__file__).parents[2] / "recipes")
 """Where the recipes lie that come with limner: in an installed package, in a checkout."""
@@ -25,7 +26,16 @@ def train(
     data: Annotated[
         list[str] | None,
         typer.Option(
-            "--data", "-d", help="Train on these tables instead, by weight.", metavar="TABLE[=WEIGHT]"
+            "--data",
+            "-d",
+            help="Train on these tables or views instead, by weight.",
+            metavar="TABLE[=WEIGHT]",
+        ),
+    ] = None,
+    captions: Annotated[
+        Literal["bootstrapped", "web", "synthetic", "kept-web"] | None,
+        typer.Option(
+            help="Texts of cleaned tables to train on.", show_default="as the recipe or --data says"
         ),
     ] = None,
     start: Annotated[
@@ -68,6 +78,8 @@ def train(
 
     sets = [*(["machine.strict=true"] if strict else []), *(overrides or ())]
     plan = read_recipe(recipe, data or (), start, sets)
+    if captions is not None:
+        plan = with_captions(plan, captions)
     if dry_run:
         _print_plan(plan, as_json)
         return
@@ -134,6 +146,17 @@ def read_recipe(name: str, tables: Iterable[str], start: str, overrides: Iterabl
     return read(find_recipe(name), before + sets)
 
 
+def with_captions(recipe: "Recipe", which: "Captions") -> "Recipe":
+    """A recipe whose tables are read for bootstrapped, web, synthetic or kept web captions.
+
+    Raises: ConfigError when it reads no table; DataError when one was never cleaned.
+    """
+    from limner.recipe.sources import captioned
+
+    data = recipe.data.model_copy(update={"sources": captioned(recipe.data.sources, which)})
+    return recipe.model_copy(update={"data": data})
+
+
 def find_recipe(name: str) -> Path:
     """A file as it is, or a shipped recipe by its name.
 
@@ -150,11 +173,13 @@ def find_recipe(name: str) -> Path:
 
 
 def table_source(text: str) -> str:
-    """One `--data` value as a TOML table for the recipe.
+    """One `--data` value, a table or a view of one, as a TOML table for the recipe.
 
-    Raises: DataError when there is no such table; ConfigError when the weight is no number above 0.
+    Raises: DataError when there is no such table; ConfigError when the weight is no number above 0, or the
+        view says something else.
     """
     from limner.data.table import Table
+    from limner.recipe.sources import read_view
 
     path, _, weight = text.partition("=")
     try:
@@ -163,13 +188,18 @@ def table_source(text: str) -> str:
         share = 0.0
     if share <= 0:
         raise ConfigError(f"--data {text!r}", wanted="TABLE or TABLE=WEIGHT, with a weight above 0")
+    if path.endswith(".toml"):
+        view = read_view(path)
+        talk(f"{path}: reading the column {view.texts_column} of {view.path}")
+        values = view.model_dump(exclude_none=True) | {"weight": share}
+        return f"{{{', '.join(f'{name} = {_quoted(value)}' for name, value in values.items())}}}"
     column = "texts_bootstrapped" if Table.open(path).has("texts_bootstrapped") else "texts"
     talk(f"{path}: reading the column {column}")
     return f'{{kind="table", path={_quoted(path)}, texts_column="{column}", weight={share}}}'
 
 
-def _quoted(text: str) -> str:
-    """A TOML string."""
+def _quoted(text: str | float) -> str:
+    """A TOML string, number or flag."""
     import json
 
     return json.dumps(text)

@@ -1,13 +1,14 @@
 """Where the samples of a run come from: each kind of source as a config that makes its rows."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
+from pathlib import Path
 from random import Random
 from typing import Annotated, ClassVar, Final, Literal
 
 from pydantic import Field
 
-from limner.config import Config
+from limner.config import Config, read_toml
 from limner.data.boxes import BoxRows
 from limner.data.emoji import base_emoji, name_of
 from limner.data.emoji_rows import EmojiRows
@@ -18,7 +19,7 @@ from limner.data.scenes import SceneRows, SceneSettings, plan_scene
 from limner.data.statement_rows import StatementRows
 from limner.data.statements import COLUMN as STATEMENTS
 from limner.data.table import Table
-from limner.errors import ConfigError
+from limner.errors import ConfigError, DataError
 from limner.shapes import ImageSpec
 
 Unit = Literal["texts", "pictures", "questions", "statements", "boxes"]
@@ -141,6 +142,52 @@ class EmojiSource(Config):
 
 
 Source = Annotated[ScenesSource | EmojiSource | TableSource, Field(discriminator="kind")]
+
+
+Captions = Literal["bootstrapped", "web", "synthetic", "kept-web"]
+"""Texts of a cleaned table: all CapFilt kept, all of the web, all written by a model, the web's kept ones."""
+
+CAPTIONS: Final[dict[Captions, str]] = {
+    "bootstrapped": "texts_bootstrapped",
+    "web": "texts",
+    "synthetic": "synthetic",
+    "kept-web": "texts_kept",
+}
+"""The column of each."""
+
+
+def captioned(sources: Sequence[Source], which: Captions) -> tuple[Source, ...]:
+    """The sources, their tables read for another kind of captions.
+
+    Raises: ConfigError when there is no table among them; DataError when one was never cleaned.
+    """
+    tables = [source for source in sources if isinstance(source, TableSource)]
+    if not tables:
+        raise ConfigError(
+            f"--captions {which} for a recipe without a table", wanted='a source of kind "table"'
+        )
+    column = CAPTIONS[which]
+    for source in tables:
+        if not Table.open(source.path, source.version).has(column):
+            at = "" if source.version is None else f" (version {source.version})"
+            raise DataError(
+                f"{source.path}{at} has no column {column!r}: it was never cleaned",
+                wanted="a table that CapFilt has been through",
+                hint=f"limner capfilt {source.path}",
+            )
+    return tuple(
+        source.model_copy(update={"texts_column": column}) if isinstance(source, TableSource) else source
+        for source in sources
+    )
+
+
+def read_view(path: str | Path) -> TableSource:
+    """A source written by `limner capfilt --as-view`; its path is seen from the file.
+
+    Raises: ConfigError when the file is missing or says something else.
+    """
+    view = read_toml(path, TableSource)
+    return view.model_copy(update={"path": str(Path(path).parent / view.path)})
 
 
 def _no_statements(kind: str) -> ConfigError:

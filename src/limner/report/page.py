@@ -183,7 +183,7 @@ def capfilt_section(records: Records, run: Path, table: str | Path | None) -> di
     if record is None and table is None:
         return None
     cleaned = Table.open(table if table is not None else _named_table(records, run))
-    threshold = record["settings"]["threshold"] if record else 0.5
+    threshold = record.get("cut", record["settings"])["threshold"] if record else 0.5
     kinds, scores, wrong = cases.web_scores(cases.read_rows(cleaned))
     charts = []
     if scores:

@@ -20,7 +20,7 @@ from limner.data.table import Table
 from limner.errors import DataError
 from limner.recipe.schema import EvaluatedTable, Recipe
 from limner.recipe.sources import TableSource
-from limner.train.loop import MachineSettings
+from limner.train.settings import MachineSettings
 from limner.train.steps import ObjectiveSettings
 
 Part = Literal["captioner", "filter"]

@@ -58,9 +58,13 @@ def test_two_ranks_take_the_steps_of_one(
     assert one.step == two.step == 20
     assert one.facts["loader"] == two.facts["loader"]
     for stem in one.tensors.keys() - {"random"}:
+        gradients = 10 if stem == "optimizer" else 1  # that a momentum of 0.9 holds the sum of
         for name, tensor in one.tensors[stem].items():
             torch.testing.assert_close(
-                two.tensors[stem][name], tensor, atol=1e-5, rtol=1e-5, msg=lambda m, n=name: f"{n}: {m}"
+                *(two.tensors[stem][name], tensor),
+                atol=gradients * 1e-5,
+                rtol=1e-5,
+                msg=lambda m, n=name: f"{n}: {m}",
             )
     losses = [
         [record["loss"] for record in read_records(folder / "records.jsonl", "train")]

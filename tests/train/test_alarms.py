@@ -135,6 +135,20 @@ def test_a_learning_rate_that_does_nothing_is_told_in_a_run(
     assert [line for line in lines if line.startswith("alarm: the loss has stayed at")]
 
 
+def test_a_logit_scale_that_never_moves_is_told_in_a_run(
+    make_task: Callable[..., Job], tmp_path: Path
+) -> None:
+    job = make_task("clip", steps=24, log_every=3)
+    scale = job.model.log_logit_scale
+    scale.register_hook(torch.zeros_like)  # type: ignore[union-attr]
+    train(job, tmp_path)
+    assert "logit_scale_stuck" in [r["name"] for r in read_records(tmp_path / "records.jsonl", "alarm")]
+    job = make_task("clip", steps=24, log_every=3)
+    job.model.log_logit_scale.requires_grad_(False)  # type: ignore[union-attr, operator]
+    train(job, tmp_path / "frozen")
+    assert not any(read_records(tmp_path / "frozen" / "records.jsonl", "alarm"))
+
+
 def test_a_logit_scale_at_its_bound_is_told_in_a_run(make_task: Callable[..., Job], tmp_path: Path) -> None:
     job = make_task("clip", steps=6, log_every=3)
     with torch.no_grad():

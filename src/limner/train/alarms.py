@@ -59,6 +59,7 @@ class Alarms:
         self._skipped = 0
         self._on: set[str] = set()
         self._losses: list[float] = []
+        self._scales: list[float] = []
         self._one_class = 0
         self._news: list[Alarm] = []
 
@@ -94,9 +95,10 @@ class Alarms:
         Raises: TrainingError for the first when strict.
         """
         self._losses = [*self._losses, record["loss"]][-_FLAT_RECORDS:]
+        self._scales = [*self._scales, record.get("logit_scale", math.nan)][-_FLAT_RECORDS:]
         undecided = not _FEWEST_OF_A_CLASS < record.get("itm_positive", 0.5) < 1 - _FEWEST_OF_A_CLASS
         self._one_class = self._one_class + 1 if undecided else 0
-        found = [*_of_record(record), *_flat(self._losses), *_dead(model)]
+        found = [*_of_record(record), *_flat(self._losses), *_stuck(self._scales, model), *_dead(model)]
         if self._one_class >= _ONE_CLASS_RECORDS:  # every ITM begins so
             said = f"ITM has called nearly every pair the same for {self._one_class} records"
             found.append(Alarm("itm_one_class", said, "lower optim.lr, or raise objective.itm"))
@@ -152,6 +154,19 @@ def _flat(losses: list[float]) -> Iterator[Alarm]:
             "flat_loss",
             f"the loss has stayed at {losses[-1]:.4f} for {len(losses)} records",
             "raise optim.lr, or look whether the labels belong to the pictures",
+        )
+
+
+def _stuck(scales: list[float], model: nn.Module) -> Iterator[Alarm]:
+    """A logit scale that is to be learnt and has not moved by a bit; one at its bound has its own alarm."""
+    learnt = getattr(model, "log_logit_scale", None)
+    if learnt is None or not learnt.requires_grad or len(scales) < _FLAT_RECORDS:
+        return
+    if scales[0] < _LARGEST_SCALE and len(set(scales)) == 1:
+        yield Alarm(
+            "logit_scale_stuck",
+            f"the logit scale has stayed at {scales[0]:.3f} for {len(scales)} records",
+            "raise optim.lr, or freeze it if that is meant",
         )
 
 

@@ -16,7 +16,8 @@ from limner.data.worded import Tagged, Worded
 from limner.errors import DataError
 from limner.recipe.runner import compose
 from limner.recipe.schema import read
-from limner.train.run import Run, in_precision, on_device
+from limner.train.precision import in_precision
+from limner.train.run import Run, on_device
 
 BATCHES: dict[str, Any] = {
     kind.__name__: kind for kind in (Batch, Captioned, Labelled, NGrammed, Pictures, Tagged, Worded)

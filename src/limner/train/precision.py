@@ -37,3 +37,9 @@ def slow_precision(precision: str, device: torch.device) -> str:
     """
     slow = precision != "fp32" and device.type == "cpu" and (precision == "fp16" or not cpu_has_bf16())
     return f"{precision} is emulated on this CPU and very slow; --set train.precision=fp32" if slow else ""
+
+
+def in_precision(precision: str, device: torch.device) -> torch.autocast:
+    """The context of a forward pass in "fp32", "bf16" or "fp16"."""
+    half = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision)
+    return torch.autocast(device.type, half or torch.bfloat16, enabled=half is not None)

@@ -36,6 +36,7 @@ from limner.train.optim import (
     optimizer_tensors,
     set_lr,
 )
+from limner.train.precision import in_precision
 from limner.train.settings import MachineSettings, TrainSettings
 from limner.train.sharding import average_scalars, clip_gradients, cut_like, saved, shard, sharded
 from limner.train.steps import Step, TaskState
@@ -361,12 +362,6 @@ class Run:
                 self.mirror.fetch(self.out / "checkpoints")
                 self.mirror.below("best").fetch(self.out / "best")
             ranks.wait()
-
-
-def in_precision(precision: str, device: torch.device) -> torch.autocast:
-    """The context of a forward pass in "fp32", "bf16" or "fp16"."""
-    half = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision)
-    return torch.autocast(device.type, half or torch.bfloat16, enabled=half is not None)
 
 
 def on_device(batch: Any, device: torch.device) -> Any:

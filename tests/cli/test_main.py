@@ -44,7 +44,7 @@ def test_every_verb_says_what_it_does_in_one_line(limner, verb):
     result = limner(verb, "--help")
     assert result.exit_code == 0
     listed = limner("--help").stdout.partition("Commands:")[2]
-    (line,) = [line for line in listed.splitlines() if line.startswith(f"  {verb} ")]
+    (line,) = [line for line in listed.splitlines() if line.startswith(f"  {verb}  ")]
     assert line.endswith(".")
     assert not line.endswith("...")
 

@@ -38,7 +38,7 @@ def capfilt_tune(
     seed: Seed = 0,
     as_json: Json = False,
 ) -> None:
-    """Fine-tune a captioner (LM) and a filter (ITC and ITM), apart, from one start.
+    """Fine-tune a captioner and a filter, apart, from one start.
 
     By the settings of BLIP's fine-tunings on COCO: 5 and 6 epochs, AdamW, learning rate 1e-5 that falls with
     each epoch, weight decay 0.05. Without a clean table, --labels learns from pairs that people have checked.

@@ -34,7 +34,7 @@ def export(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Write a table for other programs; picture bytes are copied as they are.
+    """Write a table in the files that other programs read.
 
     webdataset: tars as img2dataset lays them out · parquet: with an Image column for datasets · folder:
     pictures with .txt and .json beside them · imagefolder: with metadata.jsonl · coco: captions, boxes and

@@ -39,12 +39,12 @@ def human(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Let people take the test that models take: zero, one and two examples a class.
+    """Let people take the test that models take.
 
-    The page asks anybody who opens it for a name and then, picture by picture, for the class; answers are
-    kept as they come. The same command goes on with the same study. --report scores the answers: accuracy,
-    majority vote, both on guesses alone, error consistency, and beside each --model whether the same classes
-    are hard.
+    CLIP's test, with zero, one and two examples a class. The page asks anybody who opens it for a name and
+    then, picture by picture, for the class; answers are kept as they come. The same command goes on with the
+    same study. --report scores the answers: accuracy, majority vote, both on guesses alone, error
+    consistency, and beside each --model whether the same classes are hard.
     """
     from limner.suite.human import STUDY, HumanSettings, open_study
 

@@ -32,11 +32,11 @@ def interpolate(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Measure the weights between a model and its fine-tuned self (WiSE-FT).
+    """Measure weights between a model and its fine-tuned self.
 
-    Fine-tuning on little data gains there and loses elsewhere; a mixture of both models' weights often keeps
-    most of both. Every mixture is measured on the run's own tables and on --data; alpha 0 is the model
-    before, 1 after. --out keeps one as a model.
+    Fine-tuning on little data gains there and loses elsewhere; a mixture of both models' weights (WiSE-FT)
+    often keeps most of both. Every mixture is measured on the run's own tables and on --data; alpha 0 is the
+    model before, 1 after. --out keeps one as a model.
     """
     from limner.recipe.interpolate import ALPHAS
     from limner.recipe.interpolate import interpolate as interpolated

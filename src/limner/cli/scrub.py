@@ -23,7 +23,7 @@ def scrub(
     seed: Seed = 0,
     as_json: Json = False,
 ) -> None:
-    """Look for what goes wrong with a table before a model learns from it.
+    """Look for faults in a table before a model learns them.
 
     Odd pictures, faults of texts, duplicates, leaks between splits, languages, licences: one page that needs
     no network. Nothing in the table is changed.

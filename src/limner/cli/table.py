@@ -53,7 +53,7 @@ def table(
     seed: Seed = 0,
     as_json: Json = False,
 ) -> None:
-    """Show what a table holds: columns, counts, versions, sizes, ten rows.
+    """Show what a table holds, and what it held before.
 
     --restore goes back to a version and --compact tidies the files; both can be undone by --restore, but not
     past versions that --keep-versions removed. --augment draws a sheet of samples; --statements adds those

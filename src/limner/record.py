@@ -6,6 +6,7 @@ records alone.
 
 import json
 import math
+import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -34,10 +35,12 @@ class Recorder:
 
     Args:
         path: `records.jsonl` of the run; its folder is made when missing.
+        durable: each line is on the disk before `write` returns.
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, durable: bool = False) -> None:
         self.path = Path(path)
+        self.durable = durable
         self.path.parent.mkdir(parents=True, exist_ok=True)
 
     def write(self, kind: str, **fields: Any) -> dict[str, Any]:
@@ -45,6 +48,9 @@ class Recorder:
         record = {"kind": kind, "time": round(time.time(), 3), **_plain(fields)}
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(record, ensure_ascii=False) + "\n")
+            if self.durable:
+                file.flush()
+                os.fsync(file.fileno())
         return record
 
 
@@ -63,7 +69,7 @@ def read_records(path: str | Path, kind: str | None = None) -> list[dict[str, An
 
 
 def _parse(path: Path) -> Iterator[dict[str, Any]]:
-    lines = path.read_text(encoding="utf-8").splitlines()
+    lines = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")  # texts may hold other line ends
     for number, line in enumerate(lines, 1):
         try:
             yield json.loads(line)

@@ -162,8 +162,8 @@ def calibration(kept: np.ndarray, good: np.ndarray, wanted: float, confidence: f
         confidence: of all ten intervals together.
     """
     hits, of_ten = int((kept & good).sum()), 1 - (1 - confidence) / len(SHARES)
-    precision, low, high = _share(hits, int(kept.sum()), of_ten)
-    recall, recall_low, recall_high = _share(hits, int(good.sum()), of_ten)
+    precision, low, high = exact_share(hits, int(kept.sum()), of_ten)
+    recall, recall_low, recall_high = exact_share(hits, int(good.sum()), of_ten)
     return Calibration(
         wanted=wanted,
         confidence=confidence,
@@ -193,7 +193,7 @@ def screen_loss(rows: Sequence[Mapping[str, Any]], threshold: float) -> ScreenLo
         if score is not None
     ]
     kept = [screened for score, screened in found if score >= threshold]
-    recall, low, high = _share(len(kept) - sum(kept), len(kept), 0.95) if kept else (None, None, None)
+    recall, low, high = exact_share(len(kept) - sum(kept), len(kept), 0.95) if kept else (None, None, None)
     return ScreenLoss(
         texts=len(found),
         screened=sum(screened for _, screened in found),
@@ -205,8 +205,8 @@ def screen_loss(rows: Sequence[Mapping[str, Any]], threshold: float) -> ScreenLo
     )
 
 
-def _share(hits: int, whole: int, confidence: float) -> tuple[float, float, float]:
-    """A share and its exact interval; of nothing, anything from 0 to 1."""
+def exact_share(hits: int, whole: int, confidence: float) -> tuple[float, float, float]:
+    """A share and its exact interval (Clopper and Pearson); of nothing, anything from 0 to 1."""
     if whole == 0:
         return 0.0, 0.0, 1.0
     interval = stats.binomtest(hits, whole).proportion_ci(confidence, method="exact")

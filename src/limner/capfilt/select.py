@@ -65,19 +65,26 @@ def select(
         texts_column: the web texts.
     Raises: DataError when the table was not cleaned, or no text of it has both scores.
     """
-    pairs, threshold = _scored(table, texts_column)
+    pairs = in_order(table, by, seed, texts_column)
     if not pairs:
         raise DataError(
             f"no text of {table.path} has an ITM and an ITC score", wanted="texts that are not junk"
         )
-    rng = np.random.default_rng(seed)
-    pairs = [pairs[i] for i in rng.permutation(len(pairs))]
-    if by == "active":
-        pairs = _most_telling(pairs, threshold)
     first: dict[int, Pair] = {}
     for pair in pairs:
         first.setdefault(pair.row, pair)
     return list(first.values())[:count]
+
+
+def in_order(table: Table, by: By = "active", seed: int = 0, texts_column: str = "texts") -> list[Pair]:
+    """Every pair that has both scores, the most telling first; arguments as in `select`.
+
+    Raises: DataError when the table was not cleaned.
+    """
+    pairs, threshold = _scored(table, texts_column)
+    rng = np.random.default_rng(seed)
+    pairs = [pairs[i] for i in rng.permutation(len(pairs))]
+    return _most_telling(pairs, threshold) if by == "active" and pairs else pairs
 
 
 def add_selection(table: Table, pairs: Sequence[Pair]) -> Table:

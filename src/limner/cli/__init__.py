@@ -29,6 +29,7 @@ from limner.cli.models import models
 from limner.cli.quickstart import quickstart
 from limner.cli.replay import replay
 from limner.cli.report import report
+from limner.cli.review import review
 from limner.cli.scrub import scrub
 from limner.cli.search import search
 from limner.cli.table import table
@@ -102,6 +103,7 @@ app.command("search")(search)
 app.command("capfilt")(capfilt)
 app.command("capfilt select")(capfilt_select)
 app.command("capfilt tune")(capfilt_tune)
+app.command("review")(review)
 app.command("train")(train)
 app.command("interpolate")(interpolate)
 app.command("evaluate")(evaluate)

@@ -98,21 +98,13 @@ def _say(study: "Study", as_json: bool) -> None:
 
 
 def _serve(study: "Study", host: str, port: int) -> None:
-    import uvicorn
-
-    from limner.errors import ConfigError
     from limner.serve.human import human_app
+    from limner.serve.local import local_server, run_server
 
-    server = uvicorn.Server(uvicorn.Config(human_app(study), host=host, port=port, log_level="warning"))
     talk(
         f"http://{host}:{port} asks. Ctrl-C ends, answers are kept; then limner human {study.folder} --report"
     )
-    try:
-        server.run()
-    except SystemExit as error:
-        raise ConfigError(
-            f"{host}:{port} cannot be opened", wanted="a free port of this machine", hint=f"--port {port + 1}"
-        ) from error
+    run_server(local_server(human_app(study), host, port))
 
 
 def _report(study: "Study", models: list[str], templates: list[str] | None, as_json: bool) -> None:

@@ -4,19 +4,13 @@ Everything a person needs comes from this process: one HTML file, pictures, and 
 kept as they come in (`limner.suite.human`); what each address takes and gives is in the signatures below.
 """
 
-import io
-from pathlib import Path
 from typing import Any, Protocol
 
 from fastapi import FastAPI
-from fastapi.responses import HTMLResponse, JSONResponse, Response
+from fastapi.responses import Response
 from pydantic import BaseModel
 
-import limner
-from limner.data.intake import open_picture
-from limner.errors import LimnerError
-
-PAGE = Path(__file__).with_name("page") / "human.html"
+from limner.serve.local import as_png, local_app
 
 
 class Asking(Protocol):
@@ -64,15 +58,7 @@ def human_app(test: Asking) -> FastAPI:
     Args:
         test: what is asked.
     """
-    app = FastAPI(title="limner human", version=limner.__version__, openapi_url=None)
-
-    @app.exception_handler(LimnerError)
-    def refused(_request: Any, error: LimnerError) -> JSONResponse:
-        return JSONResponse({"error": str(error)}, status_code=400)
-
-    @app.get("/", response_class=HTMLResponse)
-    def page() -> str:
-        return PAGE.read_text(encoding="utf-8")
+    app = local_app("human")
 
     @app.get("/api/test")
     def about() -> dict[str, Any]:
@@ -94,8 +80,6 @@ def human_app(test: Asking) -> FastAPI:
 
     @app.get("/picture")
     def picture(key: str) -> Response:
-        buffer = io.BytesIO()
-        open_picture(test.picture(key)).image.save(buffer, "PNG")  # upright, of a kind all browsers know
-        return Response(buffer.getvalue(), media_type="image/png", headers={"Cache-Control": "max-age=3600"})
+        return as_png(test.picture(key))
 
     return app

@@ -90,3 +90,16 @@ def test_records_past_a_step_are_dropped(path):
         ("train", 2),
     ]
     assert [file.name for file in path.parent.iterdir()] == ["records.jsonl"]
+
+
+def test_line_ends_of_other_scripts_stay_inside_a_record(path):
+    written = [Recorder(path).write("x", text=text) for text in ("a\u2028b", "c\x85d\x0ce", "f\r\ng")]
+    assert read_records(path) == written
+
+
+def test_a_durable_record_is_synced(path, monkeypatch):
+    synced = []
+    monkeypatch.setattr("limner.record.os.fsync", synced.append)
+    Recorder(path).write("x")
+    Recorder(path, durable=True).write("x")
+    assert len(synced) == 1

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from limner.capfilt.pipeline import run
-from limner.capfilt.select import SELECTED, Pair, _most_telling, add_selection, select
+from limner.capfilt.select import SELECTED, Pair, _most_telling, add_selection, in_order, select
 from limner.capfilt.settings import CapFiltSettings
 from limner.checkpoint import Bundle
 from limner.data.table import Table
@@ -65,3 +65,10 @@ def test_a_table_without_scores_is_refused(
 ) -> None:
     with pytest.raises(DataError, match="was not cleaned"):
         select(noisy, 5)
+
+
+def test_a_selection_takes_the_first_of_each_row_in_order(cleaned: Table) -> None:
+    every = in_order(cleaned, "active", seed=3)
+    assert len(every) > len({one.row for one in every})  # rows with several texts
+    first = {one.row: one for one in reversed(every)}
+    assert select(cleaned, 100, "active", seed=3) == sorted(first.values(), key=every.index)

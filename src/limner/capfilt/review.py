@@ -1,7 +1,7 @@
 """A review as it goes on: who is shown what, what they said, and how well the filter agrees with them.
 
-Everybody goes through the whole queue; people who judge the same text vote. They are not shown what the filter
-thinks, so that its scores do not become theirs.
+Everybody goes through the whole queue; people who judge the same text vote. They are not shown what the
+filter thinks, so that its scores do not become theirs.
 """
 
 from collections import defaultdict

@@ -1,4 +1,4 @@
-"""What every page of this machine shares: one HTML file, errors as JSON, pictures, a server that says why not."""
+"""What pages of this machine share: one HTML file, errors as JSON, pictures, a server that says why not."""
 
 import io
 from pathlib import Path

@@ -29,7 +29,7 @@ def test_what_is_in_the_queue(limner, table: Path):
     told = json.loads(limner("review", table, "--dry-run", "--json").stdout)
     assert (told["queue"], told["people"], told["judgements"]) == (1, [], 0)
     assert told["filter"] == {"judged": 0, "precision": None, "recall": None}
-    assert "1 texts in the queue" in limner("review", table, "--dry-run").stdout
+    assert "a queue of 1, 0 judged by nobody" in limner("review", table, "--dry-run").stdout
     assert Table.open(table).version == told["version"]
 
 

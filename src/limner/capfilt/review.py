@@ -181,7 +181,7 @@ class Review:
     def agreement(self) -> Agreement:
         """How the filter's decisions stand beside the people's, so far."""
         truth = self._majority()
-        places = [place for place in self._kept if place in truth]
+        places = [place for place in truth if place in self._kept]
         kept = np.array([self._kept[place] for place in places], bool)
         good = np.array([truth[place] for place in places], bool)
         both = int((kept & good).sum())
@@ -194,9 +194,9 @@ class Review:
             votes[one.key, one.text][one.by] = one.decision in GOOD
         with self._lock:
             said = [one for given in self._said.values() for one in given]
-        for one in said:
-            for text, decision, by, _ in one.entries:
-                votes[one.key, text][by] = decision in GOOD
+        for now in said:
+            for text, decision, by, _ in now.entries:
+                votes[now.key, text][by] = decision in GOOD
         balance = {place: 2 * sum(given.values()) - len(given) for place, given in votes.items()}
         return {place: more > 0 for place, more in balance.items() if more}
 

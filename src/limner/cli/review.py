@@ -87,9 +87,10 @@ def _say(asked: "Review", table: "Table", as_json: bool) -> None:
     if as_json:
         give(values)
         return
+    by = ", ".join(asked.people) or "nobody"
     typer.echo(
-        f"{table.path}: {values['queue']:,} texts in the queue, {values['judgements']:,} judgements of "
-        f"{len(asked.people)} people, version {table.version}"
+        f"{table.path}, version {table.version}: a queue of {values['queue']:,}, "
+        f"{values['judgements']:,} judged by {by}"
     )
     for name, one in (("precision", said.precision), ("recall", said.recall)):
         if one is not None:

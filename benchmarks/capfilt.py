@@ -17,7 +17,6 @@ job, so that it looks at a picture three times; limner twice with two models, on
 """
 
 import argparse
-import json
 import statistics
 import time
 from collections.abc import Callable
@@ -34,7 +33,8 @@ from limner.convert.keymap import write
 from limner.models import MODELS
 from limner.models.blip import BLIP, BLIPConfig, with_heads
 from limner.models.generate import Decoding, Generated, generate
-from models import machine, synchronise
+from limner.train.precision import cpu_has_bf16
+from models import synchronise, write_record
 
 RECORDS = Path(__file__).parent / "records"
 TOKENS, SAMPLES, WORDS = 20, 5, 12
@@ -321,17 +321,9 @@ def measure(name: str, pair: Pair, work: Given, rounds: int, device: str) -> Tim
     return Timing(name, "transformers", count, "fp32", mine, other, other / mine, BARS[name], apart)
 
 
-def merged(target: Path, rows: list[Timing]) -> list[dict[str, object]]:
-    """The rows of the record, those measured anew in place of the old ones."""
-    old = json.loads(target.read_text(encoding="utf-8"))["rows"] if target.exists() else []
-    known = {(row.case, row.batch, row.dtype) for row in rows}
-    kept = [row for row in old if (row["case"], row["batch"], row["dtype"]) not in known]
-    return [*kept, *(row._asdict() for row in rows)]
-
-
 def native_bf16(device: str) -> bool:
     """Whether bf16 is computed, and not emulated."""
-    return device == "cuda" or torch.cpu._is_avx512_bf16_supported()
+    return device == "cuda" or cpu_has_bf16()
 
 
 def main() -> None:
@@ -357,11 +349,8 @@ def main() -> None:
                 rows.append(measure(name, pair, work, asked.rounds, asked.device))
                 print(ROW.format(**rows[-1]._asdict()), flush=True)
     if asked.write:
-        RECORDS.mkdir(exist_ok=True)
-        target = RECORDS / f"capfilt-{asked.device}.json"
-        record = {"machine": machine(asked.device), "rounds": asked.rounds, "rows": merged(target, rows)}
-        target.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-        print(f"written to {target}")
+        names = ("case", "batch", "dtype")
+        write_record(RECORDS / f"capfilt-{asked.device}.json", rows, names, asked.device, asked.rounds)
 
 
 if __name__ == "__main__":

@@ -17,10 +17,10 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from model_pairs import CASES, Case, Side, share
@@ -195,12 +195,28 @@ def machine(device: str) -> dict[str, object]:
     return facts
 
 
-def merged(target: Path, rows: list[Timing]) -> list[dict[str, object]]:
-    """The rows of the record, those measured anew in place of the old ones."""
+def merged(target: Path, rows: Sequence[Any], names: Sequence[str]) -> list[dict[str, object]]:
+    """The rows of a record, those measured anew in place of the old ones of the same names."""
+    fresh = [row._asdict() for row in rows]
     old = json.loads(target.read_text(encoding="utf-8"))["rows"] if target.exists() else []
-    known = {(row.case, row.peer, row.mode, row.dtype) for row in rows}
-    kept = [row for row in old if (row["case"], row["peer"], row["mode"], row["dtype"]) not in known]
-    return [*kept, *(row._asdict() for row in rows)]
+    known = {tuple(row[name] for name in names) for row in fresh}
+    return [*(row for row in old if tuple(row[name] for name in names) not in known), *fresh]
+
+
+def write_record(target: Path, rows: Sequence[Any], names: Sequence[str], device: str, rounds: int) -> None:
+    """Write the rows of a run into its record.
+
+    Args:
+        target: the record.
+        rows: named tuples.
+        names: fields that tell rows apart.
+        device: that they were measured on.
+        rounds: behind each figure.
+    """
+    target.parent.mkdir(exist_ok=True)
+    record = {"machine": machine(device), "rounds": rounds, "rows": merged(target, rows, names)}
+    target.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    print(f"written to {target}")
 
 
 def main() -> None:
@@ -231,11 +247,8 @@ def main() -> None:
                     rows.append(row)
                     print(ROW.format(**row._asdict()), flush=True)
     if given.write:
-        RECORDS.mkdir(exist_ok=True)
-        target = RECORDS / f"models-{given.device}.json"
-        record = {"machine": machine(given.device), "rounds": given.rounds, "rows": merged(target, rows)}
-        target.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-        print(f"written to {target}")
+        names = ("case", "peer", "mode", "dtype")
+        write_record(RECORDS / f"models-{given.device}.json", rows, names, given.device, given.rounds)
 
 
 if __name__ == "__main__":

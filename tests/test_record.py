@@ -103,3 +103,15 @@ def test_a_durable_record_is_synced(path, monkeypatch):
     Recorder(path).write("x")
     Recorder(path, durable=True).write("x")
     assert len(synced) == 1
+
+
+def test_a_line_that_a_kill_cut_short_spoils_no_later_one(tmp_path):
+    path = tmp_path / "records.jsonl"
+    Recorder(path).write("train", step=1)
+    with path.open("a", encoding="utf-8") as file:
+        file.write('{"kind": "train", "st')
+    Recorder(path).write("train", step=2)
+    assert [record["step"] for record in read_records(path)] == [1, 2]
+    path.write_bytes(b'{"kind"')
+    Recorder(path)
+    assert path.read_bytes() == b""

@@ -31,7 +31,7 @@ def _plain(value: Any) -> Any:
 
 
 class Recorder:
-    """Appends records to a file, one flushed line each.
+    """Appends records to a file, one flushed line each; a last line that a kill cut short is taken out.
 
     Args:
         path: `records.jsonl` of the run; its folder is made when missing.
@@ -42,6 +42,7 @@ class Recorder:
         self.path = Path(path)
         self.durable = durable
         self.path.parent.mkdir(parents=True, exist_ok=True)
+        drop_cut_line(self.path)
 
     def write(self, kind: str, **fields: Any) -> dict[str, Any]:
         """Append one record and return it as written."""
@@ -79,6 +80,17 @@ def _parse(path: Path) -> Iterator[dict[str, Any]]:
             raise DataError(
                 f"{path}:{number} is no JSON record: {error}", wanted="one JSON object a line"
             ) from error
+
+
+def drop_cut_line(path: Path) -> None:
+    """Take away a last line that was cut short, so that the next one stands alone."""
+    if not path.exists() or path.stat().st_size == 0:
+        return
+    with path.open("rb+") as file:
+        file.seek(-1, os.SEEK_END)
+        if file.read() != b"\n":
+            file.seek(0)
+            file.truncate(file.read().rfind(b"\n") + 1)
 
 
 def truncate_records(path: str | Path, step: int) -> None:

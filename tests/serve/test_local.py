@@ -29,3 +29,11 @@ def test_a_port_that_is_taken_is_told(caplog):
         port = taken.getsockname()[1]
         with pytest.raises(ConfigError, match=f"--port {port + 1}"):
             run_server(local_server(local_app("human"), "127.0.0.1", port))
+
+
+@pytest.mark.parametrize("name", ["human", "review"])
+def test_a_page_holds_what_pages_share(name):
+    page = TestClient(local_app(name)).get("/").text
+    assert page.count("--paper:") == 2
+    assert page.count("async function call(") == 1
+    assert "local." not in page

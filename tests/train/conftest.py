@@ -1,6 +1,9 @@
 """Jobs of `jobs.py` as fixtures."""
 
+import os
 import runpy
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,7 +19,8 @@ from limner.train.run import Job
 from limner.train.settings import MachineSettings, TrainSettings
 from limner.train.steps import BLIPStep, ObjectiveSettings, start_blip
 
-JOBS: dict[str, Any] = runpy.run_path(str(Path(__file__).with_name("jobs.py")))
+SCRIPT = Path(__file__).with_name("jobs.py")
+JOBS: dict[str, Any] = runpy.run_path(str(SCRIPT))
 SPEC = JOBS["SPEC"]
 
 
@@ -61,6 +65,25 @@ def make_task() -> Callable[..., Job]:
     """Make a fresh job of a kind: "resnet", "vit", "masked_patch", "clip", "blip"; see `jobs.py`."""
     make: Callable[..., Job] = JOBS["make_job"]
     return make
+
+
+@pytest.fixture(scope="session")
+def on_two_ranks() -> Callable[..., None]:
+    """Run `jobs.py OUT KIND…` on two processes, to its end."""
+
+    def run(*arguments: str) -> None:
+        launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+        ended = subprocess.run(
+            [sys.executable, *launch, str(SCRIPT), *arguments],
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            capture_output=True,
+            text=True,
+            timeout=240,
+            check=False,
+        )
+        assert ended.returncode == 0, ended.stderr
+
+    return run
 
 
 @pytest.fixture(scope="session")

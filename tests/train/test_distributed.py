@@ -1,8 +1,5 @@
 """Two ranks are one: the four models, trained as `jobs.py` says, by gloo on this machine."""
 
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -21,27 +18,12 @@ from limner.train.steps import StepResult, start_draws
 
 KINDS = ("resnet", "vit", "masked_patch", "clip", "blip", "vqa", "nlvr2")
 KINDS += ("bag_of_words", "ngrams", "virtex", "icmlm", "convirt")
-HERE = Path(__file__).parent
-
-
-def torchrun(ranks: int, script: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run a script on so many ranks."""
-    launch = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}"]
-    return subprocess.run(
-        [sys.executable, *launch, str(script), *arguments],
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=False,
-    )
 
 
 @pytest.fixture(scope="module")
-def two_ranks(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def two_ranks(tmp_path_factory: pytest.TempPathFactory, on_two_ranks: Callable[..., None]) -> Path:
     out = tmp_path_factory.mktemp("two-ranks")
-    ended = torchrun(2, HERE / "jobs.py", str(out), *KINDS)
-    assert ended.returncode == 0, ended.stderr
+    on_two_ranks(str(out), *KINDS)
     return out
 
 

@@ -1,9 +1,6 @@
 """A sharded run takes the steps of a run on one process, and leaves the same files."""
 
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -16,7 +13,6 @@ from limner.train.loop import train
 from limner.train.settings import MachineSettings, TrainSettings
 from limner.train.sharding import clip_gradients, cut_like, local, saved, sharded, whole
 
-HERE = Path(__file__).parent
 KINDS = ("resnet", "vit", "clip", "blip")
 ASKED, PLAIN = MachineSettings(shard=True), TrainSettings(steps=1)
 
@@ -31,21 +27,12 @@ def one(tmp_path_factory, shard_job) -> Path:
 
 
 @pytest.fixture(scope="module")
-def two(one, tmp_path_factory) -> Path:
+def two(one, tmp_path_factory, on_two_ranks) -> Path:
     """Each kind on two processes, sharded; CLIP once more, gone on from the middle of the run on one."""
     out = tmp_path_factory.mktemp("two")
     halved(one / "clip", out / "clip-shard-resume")
     names = [f"{kind}:shard" for kind in KINDS]
-    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", str(HERE / "jobs.py")]
-    ended = subprocess.run(
-        [sys.executable, *launch, str(out), *names, "clip:shard:resume", "vit:shard:recompute"],
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=False,
-    )
-    assert ended.returncode == 0, ended.stderr
+    on_two_ranks(str(out), *names, "clip:shard:resume", "vit:shard:recompute")
     return out
 
 

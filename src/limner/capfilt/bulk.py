@@ -22,6 +22,7 @@ from limner.data.table import Table
 from limner.data.transforms import to_u8
 from limner.errors import DataError, PictureError
 from limner.models.generate import Decoding
+from limner.record import drop_cut_line
 
 Kind = Literal["txt", "json"]
 Progress = Callable[[int, int], None]
@@ -207,12 +208,8 @@ def _read(partial: Path) -> list[dict[str, Any]]:
     """Rows of an earlier run; a last line that a kill cut off is taken out."""
     if not partial.exists():
         return []
-    lines = partial.read_bytes().splitlines(keepends=True)
-    whole = [line for line in lines if line.endswith(b"\n")]
-    if len(whole) < len(lines):
-        with partial.open("r+b") as file:
-            file.truncate(sum(map(len, whole)))
-    return [json.loads(line) for line in whole]
+    drop_cut_line(partial)
+    return [json.loads(line) for line in partial.read_bytes().splitlines()]
 
 
 def _caption_rows(

@@ -5,14 +5,13 @@ may be repeated: a judgement that is in the table already is not written twice.
 """
 
 from collections import defaultdict
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import pyarrow as pa
 
-from limner.capfilt.labels import EDIT, REJECT, REVIEW
+from limner.capfilt.labels import EDIT, REJECT, REVIEW, review_entries
 from limner.data.table import Table
 from limner.errors import DataError
 from limner.record import Recorder, read_records
@@ -62,13 +61,11 @@ class Journal:
 
     def add(self, key: str, text: str, decision: str, by: str, written: str | None = None) -> Said:
         """Keep one judgement."""
-        self._mend()
         fields = {"key": key, "text": text, "decision": decision, "by": by, "written": written}
         return Said(key, text, decision, by, self._recorder.write("judgement", **fields)["time"], written)
 
     def undo(self, by: str) -> None:
         """Take back the last judgement of a person."""
-        self._mend()
         self._recorder.write("undo", by=by)
 
     def read(self) -> list[Said]:
@@ -111,15 +108,6 @@ class Journal:
     def _recorder(self) -> Recorder:
         return Recorder(self.path, durable=True)
 
-    def _mend(self) -> None:
-        """Take away a last line that was cut short, so that the next one stands alone."""
-        if not self.path.exists():
-            return
-        with self.path.open("rb+") as file:
-            data = file.read()
-            if not data.endswith(b"\n"):
-                file.truncate(data.rfind(b"\n") + 1)
-
     def _keep_strays(self, said: list[Said]) -> None:
         for one in said:
             Recorder(self.strays, durable=True).write("judgement", **one._asdict())
@@ -134,12 +122,7 @@ def held_entries(table: Table) -> dict[str, list[tuple[Any, ...]]]:
         raise DataError(
             f"{table.path} has no {', '.join(missing)}", wanted="all columns of a review, or none"
         )
-    return dict(_entries(table))
-
-
-def _entries(table: Table) -> Iterator[tuple[str, list[tuple[Any, ...]]]]:
-    for row in (row for batch in table.batches(["key", *REVIEW.names]) for row in batch):
-        yield row["key"], list(zip(*(row[name] or [] for name in REVIEW.names), strict=True))
+    return dict(review_entries(table))
 
 
 def _columns(entries: list[tuple[Any, ...]]) -> dict[str, list[Any]]:

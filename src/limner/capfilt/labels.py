@@ -7,7 +7,7 @@ its place is an "edit". Nothing is deleted; of two judgements of one text by one
 
 import csv
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -34,6 +34,8 @@ BAD: Final = frozenset({"0", "false", "no", "n", "bad", "reject", "drop", "swapp
 Labels = dict[tuple[str, str], bool]
 """Whether a text is good, by the row's key and the text."""
 
+_LONGEST_NAME: Final = 60
+
 
 class Judgement(NamedTuple):
     """One text of one row, as one person saw it."""
@@ -42,6 +44,29 @@ class Judgement(NamedTuple):
     text: str
     decision: str
     by: str
+
+
+def named(person: str) -> str:
+    """A person's name, trimmed.
+
+    Raises: DataError when nothing is left, or it is longer than 60 characters.
+    """
+    name = " ".join(person.split())
+    if not name or len(name) > _LONGEST_NAME:
+        raise DataError(f"the name {name[:80]!r}", wanted=f"1 to {_LONGEST_NAME} characters")
+    return name
+
+
+def majority(votes: Mapping[tuple[str, str], Collection[bool]]) -> Labels:
+    """What most say of each text; of one that as many call good as bad, nothing."""
+    balance = {place: 2 * sum(given) - len(given) for place, given in votes.items()}
+    return {place: more > 0 for place, more in balance.items() if more}
+
+
+def review_entries(table: Table) -> Iterator[tuple[str, list[tuple[Any, ...]]]]:
+    """The key of each row, in row order, and its entries: text, decision, by, time."""
+    for row in (row for batch in table.batches(["key", *REVIEW.names]) for row in batch):
+        yield row["key"], list(zip(*(row[name] or [] for name in REVIEW.names), strict=True))
 
 
 def judgements(table: Table) -> Iterator[Judgement]:
@@ -54,10 +79,9 @@ def judgements(table: Table) -> Iterator[Judgement]:
             f"{table.path} has not been reviewed", wanted=f"the columns {', '.join(REVIEW.names)}"
         )
     latest: dict[tuple[str, str, str], tuple[Any, str]] = {}
-    for row in (row for batch in table.batches(["key", *REVIEW.names]) for row in batch):
-        entries = zip(*(row[name] or [] for name in REVIEW.names), strict=True)
+    for key, entries in review_entries(table):
         for text, decision, by, when in entries:
-            place = (row["key"], text, by or "")
+            place = (key, text, by or "")
             if place not in latest or latest[place][0] is None or when is None or when >= latest[place][0]:
                 latest[place] = (when, decision)
     for (key, text, by), (_, decision) in latest.items():
@@ -92,8 +116,7 @@ def read_labels(table: Table, source: str, texts_column: str = "texts") -> Label
     votes: defaultdict[tuple[str, str], list[bool]] = defaultdict(list)
     for key, text, word in found:
         votes[key, text].append(_is_good(word, source))
-    counted = {place: 2 * sum(given) - len(given) for place, given in votes.items()}
-    return {place: balance > 0 for place, balance in counted.items() if balance}
+    return majority(votes)
 
 
 def good_texts(table: Table, labels: Mapping[tuple[str, str], bool]) -> list[list[str]]:

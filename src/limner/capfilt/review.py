@@ -13,13 +13,12 @@ import numpy as np
 
 from limner.capfilt.cut import exact_share
 from limner.capfilt.journal import Journal, Said
-from limner.capfilt.labels import ACCEPT, EDIT, GOOD, REJECT, REVIEW, judgements
+from limner.capfilt.labels import ACCEPT, EDIT, GOOD, REJECT, REVIEW, Labels, judgements, majority, named
 from limner.capfilt.queue import Item, Order, put_in_order, texts_to_judge
 from limner.data.table import Table
 from limner.errors import DataError
 
 _CONFIDENCE = 0.95
-_LONGEST_NAME = 60
 
 
 class Shown(NamedTuple):
@@ -187,7 +186,7 @@ class Review:
         both = int((kept & good).sum())
         return Agreement(len(places), _measured(both, int(kept.sum())), _measured(both, int(good.sum())))
 
-    def _majority(self) -> dict[tuple[str, str], bool]:
+    def _majority(self) -> Labels:
         """Whether most call a text good; of as many either way, nothing. The later word of a person holds."""
         votes: defaultdict[tuple[str, str], dict[str, bool]] = defaultdict(dict)
         for one in self._before:
@@ -197,19 +196,7 @@ class Review:
         for now in said:
             for text, decision, by, _ in now.entries:
                 votes[now.key, text][by] = decision in GOOD
-        balance = {place: 2 * sum(given.values()) - len(given) for place, given in votes.items()}
-        return {place: more > 0 for place, more in balance.items() if more}
-
-
-def named(person: str) -> str:
-    """A person's name, trimmed.
-
-    Raises: DataError when nothing is left, or it is longer than 60 characters.
-    """
-    name = " ".join(person.split())
-    if not name or len(name) > _LONGEST_NAME:
-        raise DataError(f"the name {name[:80]!r}", wanted=f"1 to {_LONGEST_NAME} characters")
-    return name
+        return majority({place: given.values() for place, given in votes.items()})
 
 
 def _measured(hits: int, whole: int) -> Measured | None:

@@ -10,8 +10,9 @@ from limner.cli.train import find_recipe, result_values
 
 if TYPE_CHECKING:
     from limner.recipe import Recipe, RunResult
+    from limner.recipe.tuning import Part
 
-PAPER = {"captioner": "blip_base_coco_captioning", "filter": "blip_base_coco_retrieval"}
+PAPER: "dict[Part, str]" = {"captioner": "blip_base_coco_captioning", "filter": "blip_base_coco_retrieval"}
 """The paper's fine-tuning that each of the two follows."""
 
 
@@ -51,12 +52,12 @@ def capfilt_tune(
     bundle = open_model(model)
     clean = clean_pairs(Table.open(table), texts_column, labels)
     talk(f"{clean.pairs:,} pairs of {table}, column {clean.column}")
-    recipes = {}
+    recipes: dict[Part, Recipe] = {}
     for part, name in PAPER.items():
         paper = read(find_recipe(name))
-        recipes[part] = tuned(part, paper, model, bundle, clean, seed=seed, overrides=overrides or ())  # type: ignore[arg-type]
+        recipes[part] = tuned(part, paper, model, bundle, clean, seed=seed, overrides=overrides or ())
     written = write_recipes(out, recipes)
-    results: dict[str, RunResult] = {} if dry_run else run_both(out, recipes, resume)
+    results: dict[Part, RunResult] = {} if dry_run else run_both(out, recipes, resume)
     done = len(results) == len(recipes) and all(result.model for result in results.values())
     if as_json:
         runs = {part: result_values(result) for part, result in results.items()}
@@ -70,7 +71,7 @@ def capfilt_tune(
         talk("saved; the same command with --resume goes on")
 
 
-def write_recipes(out: Path, recipes: "dict[str, Recipe]") -> list[Path]:
+def write_recipes(out: Path, recipes: "dict[Part, Recipe]") -> list[Path]:
     """Write each recipe beside its run, as `limner train` takes it."""
     from limner.config import to_toml
 
@@ -83,12 +84,12 @@ def write_recipes(out: Path, recipes: "dict[str, Recipe]") -> list[Path]:
     return paths
 
 
-def run_both(out: Path, recipes: "dict[str, Recipe]", resume: bool) -> "dict[str, RunResult]":
+def run_both(out: Path, recipes: "dict[Part, Recipe]", resume: bool) -> "dict[Part, RunResult]":
     """Train one after the other; a run that was stopped ends both."""
     from limner.recipe import run
     from limner.report.page import write_page
 
-    results: dict[str, RunResult] = {}
+    results: dict[Part, RunResult] = {}
     with stoppable(f"the last checkpoint in {out} is whole; the same command with --resume goes on from it"):
         for part, recipe in recipes.items():
             folder = out / part

@@ -29,9 +29,16 @@ def local_app(name: str) -> FastAPI:
 
     @app.get("/", response_class=HTMLResponse)
     def page() -> str:
-        return (_PAGES / f"{name}.html").read_text(encoding="utf-8")
+        text = _read(f"{name}.html")
+        for mark, file in (("/* local.css */\n", "local.css"), ("// local.js\n", "local.js")):
+            text = text.replace(mark, _read(file))
+        return text
 
     return app
+
+
+def _read(file: str) -> str:
+    return (_PAGES / file).read_text(encoding="utf-8")
 
 
 def as_png(data: bytes) -> Response:

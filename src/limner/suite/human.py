@@ -13,12 +13,13 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Int
 from pydantic import Field, model_validator
 
+from limner.capfilt.labels import named
 from limner.checkpoint.files import read_json, write_json
 from limner.config import Config, build
 from limner.data.table import Table
@@ -27,7 +28,6 @@ from limner.evaluate.human import DONT_KNOW, NOT_ASKED
 from limner.record import Recorder, read_records
 
 STUDY, ANSWERS = "study.json", "answers.jsonl"
-_LONGEST_NAME: Final = 60
 
 
 class HumanSettings(Config):
@@ -227,17 +227,6 @@ def _drawn(settings: HumanSettings) -> tuple[dict[str, str], dict[str, tuple[str
         )
     asked = {key: label for label, held in drawn.items() for key in held[shown : shown + settings.per_class]}
     return asked, {label: tuple(held[:shown]) for label, held in drawn.items()}
-
-
-def named(person: str) -> str:
-    """A person's name, trimmed.
-
-    Raises: DataError when nothing is left, or it is longer than 60 characters.
-    """
-    name = " ".join(person.split())
-    if not name or len(name) > _LONGEST_NAME:
-        raise DataError(f"the name {name[:80]!r}", wanted=f"1 to {_LONGEST_NAME} characters")
-    return name
 
 
 def answers_of(study: Study) -> list[dict[str, Any]]:

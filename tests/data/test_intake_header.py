@@ -8,9 +8,11 @@ import zlib
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
 
+from limner.data import intake_header
 from limner.data.intake import Limits, open_picture
 from limner.data.intake_header import Reader, read_header
 from limner.errors import PictureError
@@ -152,3 +154,43 @@ def test_a_reader_is_a_file_and_remembers_why_it_stopped() -> None:
     assert reader.refusal is not None
     assert reader.refusal.reason == "metadata"
     assert isinstance(reader, io.BytesIO)
+
+
+def fate(data: bytes) -> object:
+    try:
+        picture = open_picture(data)
+    except PictureError as error:
+        return error.reason
+    return picture.image.tobytes(), picture.image.size
+
+
+def damaged_headers() -> list[bytes]:
+    """A JPEG with Exif, a profile and a comment; bytes of its header changed, lost or doubled."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    image = Image.linear_gradient("L").convert("RGB")
+    whole = encoded(image, "JPEG", exif=exif, icc_profile=bytes(300), comment="a comment", progressive=True)
+    random, end, made = np.random.default_rng(0), whole.index(b"\xff\xda") + 20, [whole]
+    for _ in range(400):
+        at, value = int(random.integers(2, end)), int(random.integers(256))
+        size = int(random.integers(0, 3))
+        made.append(whole[:at] + bytes([value]) * size + whole[at + 1 :])
+    return made
+
+
+def test_a_plain_jpeg_read_unwatched_is_the_same_picture(monkeypatch: pytest.MonkeyPatch) -> None:
+    headers = damaged_headers()
+    plain = [intake_header._is_plain_jpeg(data, Limits()) for data in headers]
+    assert plain[0]
+    assert 100 < sum(plain) < len(plain)
+    found = [fate(data) for data in headers]
+    monkeypatch.setattr(intake_header, "_is_plain_jpeg", lambda data, limits: False)
+    assert found == [fate(data) for data in headers]
+
+
+def test_a_jpeg_of_very_many_segments_is_watched() -> None:
+    data = encoded(Image.linear_gradient("L"), "JPEG")
+    many = data[:2] + b"\xff\xfe\x00\x04ab" * 200 + data[2:]
+    assert intake_header._is_plain_jpeg(data, Limits())
+    assert not intake_header._is_plain_jpeg(many, Limits())
+    assert fate(many) == fate(data)

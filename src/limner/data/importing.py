@@ -51,7 +51,7 @@ PART_ITEMS: int = 1024
 PART_BYTES: Final = 32 * 1024 * 1024
 PART_SECONDS: Final = 10.0
 _IN_FLIGHT: Final = 32
-_HANDFUL: Final = 4
+_HANDFUL: Final = 8
 _SURE: Final = 1000
 
 Progress = Callable[[int, int | None], None]

@@ -196,7 +196,8 @@ def read_file(path: RemotePath | Path, limits: Limits) -> bytes:
 
 def phash(image: Image.Image) -> str:
     """64-bit perceptual hash: which of the 8 × 8 lowest DCT terms of 32 × 32 greys exceed their median."""
-    grey = image.convert("L").resize((_GREYS, _GREYS), Image.Resampling.HAMMING, reducing_gap=3.0)
+    grey = image if image.mode == "L" else image.convert("L")
+    grey = grey.resize((_GREYS, _GREYS), Image.Resampling.HAMMING, reducing_gap=3.0)
     terms = (_DCT @ np.asarray(grey, dtype=np.float64) @ _DCT.T).ravel()
     middle = np.partition(terms, (31, 32))[31:33].sum()  # twice the median, in less time
     return np.packbits(2 * terms > middle).tobytes().hex()

@@ -63,6 +63,8 @@ _MAX_EXIF_BYTES: Final = 4 * 1024 * 1024
 _MAX_TIFF_TAGS: Final = 4096
 _MAX_TIFF_VALUES: Final = 200_000  # strips or tiles; each costs Pillow some 400 bytes
 _MAX_SCAN_PIXELS: Final = 4_000_000_000  # scans of a progressive JPEG × its pixels; some 20 s of work
+_PLAIN_SEGMENTS: Final = 100
+_SEGMENTS: Final = bytes((*range(0xC0, 0xC5), 0xDB, 0xDD, *range(0xE0, 0xF0), 0xFE))
 _SCAN_BYTES: Final = 10  # of the shortest header of a scan
 _TIFF_SIZES: Final = {3: "H", 4: "I", 16: "Q"}
 _TIFF_NUMBERS: Final = (3, 4, 5, 8, 9, 10, 11, 12, 13, 16, 17, 18)
@@ -144,7 +146,7 @@ def read_header(data: bytes, reader: Reader, limits: Limits) -> Image.Image:
     _check_before_pillow(data, limits)
     try:
         with silent():  # Pillow warns of sizes that are refused below
-            image = _heic(reader) if _is_heic(data) else Image.open(reader, formats=FORMATS)
+            image = _heic(reader) if _is_heic(data) else _opened(data, reader, limits)
     except PictureError:
         raise
     except Image.DecompressionBombError as error:
@@ -178,6 +180,32 @@ def silent() -> Iterator[None]:
     with _filters, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
+
+
+def _opened(data: bytes, reader: Reader, limits: Limits) -> Image.Image:
+    """The picture by Pillow; the many small reads of a plain JPEG's header need no watching, which costs."""
+    if not _is_plain_jpeg(data, limits):
+        return Image.open(reader, formats=FORMATS)
+    unwatched = io.BytesIO(data)
+    image = Image.open(unwatched, formats=("JPEG",))
+    reader.seek(unwatched.tell())
+    image.fp = reader
+    return image
+
+
+def _is_plain_jpeg(data: bytes, limits: Limits) -> bool:
+    """Whether a JPEG's header is segment after segment up to its pixels, few, short, and of one picture."""
+    if not data.startswith(b"\xff\xd8"):
+        return False
+    at = 2
+    for _ in range(_PLAIN_SEGMENTS):
+        mark, kind = data[at : at + 2], data[at + 4 : at + 8]
+        if mark == b"\xff\xda":
+            return at < limits.max_metadata_bytes
+        if len(mark) < 2 or mark[0] != 0xFF or mark[1] not in _SEGMENTS or kind == b"MPF\0":
+            return False
+        at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+    return False
 
 
 def _check_before_pillow(data: bytes, limits: Limits) -> None:

@@ -24,11 +24,14 @@ _UPRIGHT: Final = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+_TURNING: Final = frozenset(("exif", "Raw profile type exif", "xmp", "XML:com.adobe.xmp"))
 _PLAIN: Final = ("1", "L", "LA", "P", "RGB", "RGBA", "I;16")
 
 
 def orientation(image: Image.Image) -> int:
     """EXIF orientation, 1 to 8; a broken EXIF block is no reason to refuse a picture."""
+    if image.format == "JPEG" and not _TURNING.intersection(image.info):
+        return 1  # which the search below would say too, in more time
     try:
         with silent():
             code = int(image.getexif().get(0x0112, 1))

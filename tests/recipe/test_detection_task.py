@@ -1,6 +1,9 @@
 """A detector from a recipe: afresh, on a trained ResNet, and from a detector of other things."""
 
 import io
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -124,3 +127,25 @@ def test_what_does_not_go_together_is_said(things: Table, tmp_path: Path) -> Non
         task_of(resolve(recipe(things, body, 'model.name="vit_s16"', "model.settings={}")), silent)
     with pytest.raises(ConfigError, match="source of kind 'emoji' for boxes"):
         things_in(recipe(things, "data.sources=[{kind='emoji'}]").data.sources)
+
+
+@pytest.mark.slow
+def test_two_ranks_train_one_detector(things: Table, tmp_path: Path) -> None:
+    """Regions are drawn by each rank for itself, so the steps are not one rank's; what is saved is one model."""
+    path = tmp_path / "detection.toml"
+    path.write_text(TOML.format(path=things.path).replace("steps = 2", "steps = 6"), encoding="utf-8")
+    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    wanted = ["-m", "limner", "train", str(path), "--out", str(tmp_path / "run")]
+    ended = subprocess.run(
+        [sys.executable, *launch, *wanted],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stderr
+    losses = [record["loss"] for record in read_records(tmp_path / "run" / "records.jsonl", "train")]
+    assert len(losses) == 6
+    assert losses[-1] < losses[0]
+    assert isinstance(load(tmp_path / "run" / "model").model, Detector)

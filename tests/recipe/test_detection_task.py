@@ -131,7 +131,7 @@ def test_what_does_not_go_together_is_said(things: Table, tmp_path: Path) -> Non
 
 @pytest.mark.slow
 def test_two_ranks_train_one_detector(things: Table, tmp_path: Path) -> None:
-    """Regions are drawn by each rank for itself, so the steps are not one rank's; what is saved is one model."""
+    """Regions are drawn by each rank for itself, so steps are not one rank's; what is saved is one model."""
     path = tmp_path / "detection.toml"
     path.write_text(TOML.format(path=things.path).replace("steps = 2", "steps = 6"), encoding="utf-8")
     launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]

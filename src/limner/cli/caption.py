@@ -58,13 +58,18 @@ def caption(
     batch_size: Annotated[
         int, typer.Option(min=1, help="Pictures at a time; no caption depends on it.")
     ] = 32,
+    merge: Annotated[
+        int,
+        typer.Option(min=0, metavar="N", help="Faster: merge N alike tokens in each block of the encoder."),
+    ] = 0,
     seed: Seed = 0,
     as_json: Json = False,
 ) -> None:
     """Describe pictures, or answer a question about them.
 
     A picture that cannot be read is reported and does not stop the others; the exit code is then 1. After
-    Ctrl-C the same command with --write, or on a table, goes on where it stopped.
+    Ctrl-C the same command with --write, or on a table, goes on where it stopped. With --merge the first
+    pictures are captioned without merging too, and how far both agree is said before the work begins.
     """
     from limner.capfilt.bulk import BulkSettings
     from limner.capfilt.caption import with_words
@@ -95,6 +100,11 @@ def caption(
         suffix=suffix,
         batch_size=batch_size,
     )
+    if merge:
+        from limner.capfilt.fewer import merging
+
+        whole, bundle = bundle, merging(bundle, merge)
+        _compare(whole, bundle, settings, tables or pictures)
     if tables:
         bad, total = _to_table(tables[0], bundle, settings, column, overwrite, as_json)
     elif write:
@@ -105,6 +115,14 @@ def caption(
         talk(f"{bad} of {total} pictures could not be read")
     if bad > max_bad * total:
         raise typer.Exit(1)
+
+
+def _compare(whole: "Bundle", quick: "Bundle", settings: "BulkSettings", sources: list[Path]) -> None:
+    """Say how far captions with merged tokens agree with those without."""
+    from limner.capfilt.fewer import agreement, first_pictures
+
+    if images := first_pictures(whole, sources):
+        talk(f"merging: {agreement(whole, quick, images, settings).said}")
 
 
 def _to_terminal(

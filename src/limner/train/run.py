@@ -170,8 +170,7 @@ class Run:
         self.scaler.unscale_(self.optimizer)
         if self.sharded:
             average_scalars(self.parameters)
-        clip = clip_gradients if self.sharded else nn.utils.clip_grad_norm_
-        norm = clip(self.parameters, self.job.optim.clip_norm or math.inf)
+        norm = self._clipped()
         told = mean_of_parts(losses)
         if self.alarms.finite(told["loss"], norm, self.step, batch):
             self.scaler.step(self.optimizer)
@@ -184,6 +183,15 @@ class Run:
         self.scaler.update()
         self.step += 1
         return told | {"grad_norm": norm}
+
+    def _clipped(self) -> Tensor:
+        """Clip the gradients where that is asked for; their norm before."""
+        limit = self.job.optim.clip_norm or math.inf
+        if self.sharded:
+            return clip_gradients(self.parameters, limit)
+        if limit < math.inf:
+            return nn.utils.clip_grad_norm_(self.parameters, limit)
+        return nn.utils.get_total_norm([p.grad for p in self.parameters if p.grad is not None])
 
     def log(self, window: Window, watch: Stopwatch, say: Report) -> dict[str, Any]:
         """Write a train record of the steps since the last one, and say and record what alarms it gives.

@@ -1,0 +1,121 @@
+"""A quicker BLIP that merges alike tokens of its pictures, and how much its captions differ."""
+
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from difflib import SequenceMatcher
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import UInt8
+
+from limner.capfilt.bulk import BulkSettings
+from limner.capfilt.caption import Caption, caption_images, image_tokens
+from limner.checkpoint import Bundle
+from limner.data.intake import open_picture
+from limner.data.table import Table
+from limner.data.transforms import to_u8
+from limner.errors import CheckpointError, PictureError
+from limner.models.blip import BLIP
+from limner.models.blip_vqa import BLIPVQA
+from limner.models.merging import with_merging
+
+_ROUNDS, _PICTURES = 3, 16
+
+
+class Agreement(NamedTuple):
+    """How captions with merged tokens compare with those of the whole model.
+
+    Args:
+        pictures: compared.
+        same: captions that are the very same.
+        words: mean share of words that both have in the same order, 0 to 1.
+        speed: of the image encoder, times that of the whole one.
+    """
+
+    pictures: int
+    same: int
+    words: float
+    speed: float
+
+    @property
+    def said(self) -> str:
+        """In a line."""
+        return (
+            f"of {self.pictures} pictures {self.same} captions are the same as without merging, "
+            f"{self.words:.0%} of words; the image encoder is {self.speed:.2f} times as fast"
+        )
+
+
+def merging(bundle: Bundle, each: int) -> Bundle:
+    """A bundle whose image encoder loses so many tokens in every block; its digest says so.
+
+    Args:
+        bundle: a BLIP that captions or judges.
+        each: tokens that go in every block; 0 gives the bundle as it is.
+    Raises: CheckpointError for another model, ConfigError when its encoder cannot merge.
+    """
+    if not each:
+        return bundle
+    if not isinstance(bundle.model, (BLIP, BLIPVQA)):
+        raise CheckpointError(f"{bundle.path} is a {bundle.kind}", wanted="a BLIP, whose tokens merge")
+    return bundle._replace(model=with_merging(bundle.model, each), digest=f"{bundle.digest}+merge{each}")
+
+
+def first_pictures(bundle: Bundle, sources: Sequence[Path]) -> list[UInt8[np.ndarray, "y x 3"]]:
+    """A few pictures of the model's size to compare on: those that can be read of the first.
+
+    Args:
+        bundle: a BLIP.
+        sources: picture files, or one table.
+    """
+    if len(sources) == 1 and sources[0].is_dir():
+        table = Table.open(sources[0])
+        rows = table.rows(range(min(_PICTURES, table.num_rows)), ["image"])
+        data: Sequence[bytes | Path] = [row["image"] or b"" for row in rows]
+    else:
+        data = sources[:_PICTURES]
+    found = []
+    for one in data:
+        with suppress(PictureError):
+            picture = open_picture(one, max_side=2 * bundle.image_spec.size)
+            found.append(to_u8(picture.image, bundle.image_spec))
+    return found
+
+
+def agreement(
+    bundle: Bundle, quick: Bundle, images: Sequence[UInt8[np.ndarray, "y x 3"]], settings: BulkSettings
+) -> Agreement:
+    """Caption the same pictures by both.
+
+    Args:
+        bundle: the whole model.
+        quick: from `merging`.
+        images: of the model's size; at least one.
+        settings: how words are chosen.
+    """
+    ones, others = ([row[0].text for row in _captions(each, images, settings)] for each in (bundle, quick))
+    words = [
+        SequenceMatcher(None, one.split(), other.split(), autojunk=False).ratio()
+        for one, other in zip(ones, others, strict=True)
+    ]
+    same = sum(one == other for one, other in zip(ones, others, strict=True))
+    slow, fast = (min(_seconds(each, images) for _ in range(_ROUNDS)) for each in (bundle, quick))
+    return Agreement(len(images), same, sum(words) / len(words), slow / fast)
+
+
+def _captions(
+    bundle: Bundle, images: Sequence[UInt8[np.ndarray, "y x 3"]], settings: BulkSettings
+) -> list[list[Caption]]:
+    keys = [str(number) for number in range(len(images))]
+    how: dict[str, Any] = {"seed": settings.seed, "prompt": settings.prompt, "count": settings.count}
+    return caption_images(bundle, images, keys, settings.decoding, **how)
+
+
+@torch.inference_mode()
+def _seconds(bundle: Bundle, images: Sequence[UInt8[np.ndarray, "y x 3"]]) -> float:
+    begin = time.perf_counter()
+    image_tokens(bundle, images)
+    return time.perf_counter() - begin

@@ -237,9 +237,9 @@ def _draw(
 def _likeliest(mass: Float[Tensor, "b v"], top_p: float) -> Float[Tensor, "b v"]:
     """Set to 0 what is less likely than the nucleus; of equals, all stay."""
     ordered = _sorted(mass)
-    short = (ordered.flip(1).double().cumsum(1) < top_p).sum(1, keepdim=True)
-    least = ordered.gather(1, (mass.shape[1] - 1 - short).clamp(min=0))
-    return mass.where(mass >= least, 0.0)
+    upto = ordered.cumsum(1, dtype=torch.float64)
+    first = torch.searchsorted(upto, upto[:, -1:] - top_p, right=True)
+    return mass * (mass >= ordered.gather(1, first.clamp(max=mass.shape[1] - 1)))
 
 
 def _sorted(mass: Float[Tensor, "b v"]) -> Float[Tensor, "b v"]:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from limner.capfilt.decision import MEASURED
-from limner.capfilt.measure import Job, measure
+from limner.capfilt.measure import Job, cut, measure
 from limner.capfilt.settings import CapFiltSettings
 from limner.checkpoint import Bundle
 from limner.data.table import Table
@@ -16,17 +16,11 @@ SETTINGS = CapFiltSettings(decoding=Decoding(method="nucleus", max_tokens=6), ba
 
 
 def _job(table: Table, captioner: Bundle, judge: Bundle) -> Job:
-    return Job(
-        table,
-        [[text or "" for text in texts or ()] for texts in table.column("texts")],
-        captioner,
-        judge,
-        SETTINGS,
-    )
+    return Job(table, captioner, judge, SETTINGS)
 
 
 def _rows(job: Job, start: int = 0) -> list[dict[str, Any]]:
-    return [row for batch in measure(job, start) for row in batch]
+    return [row for piece in measure(job, [range(start, job.table.num_rows)]) for row in piece.rows]
 
 
 @pytest.mark.parametrize("start", [0, 1, 21, 23])
@@ -34,6 +28,17 @@ def test_rows_come_in_order_from_where_it_starts(noisy: Table, bundle: Bundle, s
     rows = _rows(_job(noisy, bundle, bundle), start)
     assert [row["key"] for row in rows] == [f"row{i}" for i in range(start, 23)]
     assert all(set(row) == set(MEASURED.names) for row in rows)
+
+
+def test_pieces_say_where_they_stand(noisy: Table, bundle: Bundle) -> None:
+    pieces = list(measure(_job(noisy, bundle, bundle), [range(0, 4), range(9, 10), range(20, 23)]))
+    assert [(piece.start, len(piece.rows)) for piece in pieces] == [(0, 3), (3, 1), (9, 1), (20, 3)]
+    assert all(piece.rows[0]["key"] == f"row{piece.start}" for piece in pieces)
+
+
+def test_spans_are_cut_from_where_each_begins() -> None:
+    assert list(cut([range(0, 5), range(7, 9)], 2)) == [*map(range, (0, 2, 4, 7), (2, 4, 5, 9))]
+    assert list(cut([range(3, 3)], 2)) == []
 
 
 def test_a_batch_of_broken_pictures_is_measured_too(make_table: Callable[..., Table], bundle: Bundle) -> None:

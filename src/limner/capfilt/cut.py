@@ -8,7 +8,7 @@ the best is picked. It speaks of texts like the labelled ones: a sample by chanc
 Source: Clopper and Pearson 1934 (exact interval).
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, Literal
 
 import numpy as np
@@ -91,8 +91,8 @@ class ScreenLoss(Config):
 
 
 def choose_cut(
-    rows: Sequence[Mapping[str, Any]],
-    texts: Sequence[Sequence[str]],
+    rows: Iterable[Mapping[str, Any]],
+    texts: Iterable[Sequence[str]],
     settings: CapFiltSettings,
     labels: Labels | None = None,
 ) -> Cut:
@@ -178,7 +178,7 @@ def calibration(kept: np.ndarray, good: np.ndarray, wanted: float, confidence: f
     )
 
 
-def screen_loss(rows: Sequence[Mapping[str, Any]], threshold: float) -> ScreenLoss:
+def screen_loss(rows: Iterable[Mapping[str, Any]], threshold: float) -> ScreenLoss:
     """What the screen costs at a threshold; spared rows show the ITM scores of what it took.
 
     Args:
@@ -219,7 +219,7 @@ def _dropping(scores: np.ndarray, share: float) -> float:
 
 
 def _scored(
-    rows: Sequence[Mapping[str, Any]], texts: Sequence[Sequence[str]]
+    rows: Iterable[Mapping[str, Any]], texts: Iterable[Sequence[str]]
 ) -> Iterator[tuple[str, str, float]]:
     """Key, text and ITM score of every text that was not screened or junk."""
     for row, web in zip(rows, texts, strict=True):

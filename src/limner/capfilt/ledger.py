@@ -72,14 +72,14 @@ def tally(rows: Iterable[Mapping[str, Any]]) -> Ledger:
     """
     outcome: Counter[str] = Counter()
     reasons: dict[str, Counter[str]] = {REPLACED: Counter(), DROPPED: Counter()}
-    sides: dict[str, list[tuple[str, str | None]]] = {"web": [], "synthetic": []}
+    sides: dict[str, Counter[tuple[str, str | None]]] = {"web": Counter(), "synthetic": Counter()}
     pairs = added = silent = 0
     for row in rows:
         outcome[row["decision"]] += 1
         if row["decision"] in reasons:
             reasons[row["decision"]][row["reason"]] += 1
         for side, texts in sides.items():
-            texts.extend(zip(row[f"decision_{side}"], row[f"reason_{side}"], strict=True))
+            texts.update(zip(row[f"decision_{side}"], row[f"reason_{side}"], strict=True))
         pairs += len(row["texts_bootstrapped"])
         silent += not row["texts_bootstrapped"]
         kept_web = {t for t, d in zip(row["texts"], row["decision_web"], strict=True) if d == KEEP}
@@ -129,11 +129,14 @@ def check(ledger: Ledger, rows: int, web_texts: int, synthetic_texts: int) -> No
         )
 
 
-def _count(texts: list[tuple[str, str | None]]) -> TextCount:
-    decisions = Counter(decision for decision, _ in texts)
-    reasons = Counter(reason for decision, reason in texts if decision == DROP and reason is not None)
+def _count(texts: Counter[tuple[str, str | None]]) -> TextCount:
+    decisions, reasons = Counter[str](), Counter[str]()
+    for (decision, reason), count in texts.items():
+        decisions[decision] += count
+        if decision == DROP and reason is not None:
+            reasons[reason] += count
     return TextCount(
-        total=len(texts), kept=decisions[KEEP], dropped=decisions[DROP], reasons=_sorted(reasons)
+        total=texts.total(), kept=decisions[KEEP], dropped=decisions[DROP], reasons=_sorted(reasons)
     )
 
 

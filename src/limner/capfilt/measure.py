@@ -5,7 +5,7 @@ A row on which a model fails is found by halving its batch; see `portions`.
 
 import math
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import chain
 from typing import Any, NamedTuple
@@ -31,23 +31,18 @@ _AHEAD = 2
 SPARED_ROWS = 8
 """One row in so many is scored whole in spite of a screen, to tell what it costs."""
 
-Tell = Callable[[str, Exception], None]
-"""Told of each row that a model fails on: its key and what was raised."""
-
 
 class Job(NamedTuple):
     """All that measuring needs.
 
     Args:
-        table: with `key` and `image`.
-        texts: the web texts of each row.
+        table: with `key`, `image` and the web texts.
         captioner: writes.
         judge: the filter.
         settings: of the whole job.
     """
 
     table: Table
-    texts: Sequence[list[str]]
     captioner: Bundle
     judge: Bundle
     settings: CapFiltSettings
@@ -59,6 +54,20 @@ class Job(NamedTuple):
         return one.digest == other.digest and one.image_spec == other.image_spec
 
 
+class Piece(NamedTuple):
+    """Measured rows that follow each other in the table.
+
+    Args:
+        start: position of the first.
+        rows: of `decision.MEASURED`.
+        poisoned: rows a model failed on: their keys and what was raised.
+    """
+
+    start: int
+    rows: list[dict[str, Any]]
+    poisoned: list[tuple[str, str]]
+
+
 class _Row(NamedTuple):
     """A row read and decoded: pixels for captioner and filter, or why there are none."""
 
@@ -68,37 +77,74 @@ class _Row(NamedTuple):
     problem: str | None
 
 
-def measure(job: Job, start: int, tell: Tell | None = None) -> Iterator[list[dict[str, Any]]]:
-    """Walk the table from row `start` on, in order.
+class Measurer:
+    """Measures rows of a table, a batch at a time; what one call learns of memory serves the next.
 
-    A picture that cannot be read, or that a model fails on, costs its own row and no other.
-
-    Yields: rows of `decision.MEASURED`, a batch at a time.
+    Args:
+        job: what to measure with.
     """
-    size = job.settings.batch_size
 
-    def refuse(row: _Row, error: Exception) -> dict[str, Any]:
-        if tell is not None:
-            tell(row.key, error)
+    def __init__(self, job: Job) -> None:
+        self.job = job
+        self._poisoned: list[tuple[str, str]] = []
+        self._walk: Walk = Portions(
+            job.settings.batch_size, lambda rows: _measure_good(job, rows), self._refuse
+        )
+
+    def __call__(self, spans: Iterable[range]) -> Iterator[Piece]:
+        """Walk spans of the table, in order.
+
+        A picture that cannot be read, or that a model fails on, costs its own row and no other.
+
+        Yields: a batch; batches begin where their span does.
+        """
+        with ThreadPoolExecutor(_AHEAD) as pool:
+            pending: deque[tuple[int, Future[list[_Row]]]] = deque()
+            for span in cut(spans, self.job.settings.batch_size):
+                pending.append((span.start, pool.submit(_read, self.job, span)))
+                if len(pending) > _AHEAD:
+                    yield self._piece(*pending.popleft())
+            while pending:
+                yield self._piece(*pending.popleft())
+
+    def _piece(self, start: int, read: "Future[list[_Row]]") -> Piece:
+        rows, self._poisoned = read.result(), []
+        measured = iter(self._walk([row for row in rows if row.pixels is not None]))
+        found = [next(measured) if row.pixels is not None else _refused(row) for row in rows]
+        return Piece(start, found, self._poisoned)
+
+    def _refuse(self, row: _Row, error: Exception) -> dict[str, Any]:
+        self._poisoned.append((row.key, f"{type(error).__name__}: {error}"))
         return _refused(row._replace(problem=f"model:{type(error).__name__}"))
-
-    walk: Walk = Portions(size, lambda rows: _measure_good(job, rows), refuse)
-    with ThreadPoolExecutor(_AHEAD) as pool:
-        pending: deque[Future[list[_Row]]] = deque()
-        for begin in range(start, len(job.texts), size):
-            pending.append(pool.submit(_read, job, range(begin, min(begin + size, len(job.texts)))))
-            if len(pending) > _AHEAD:
-                yield _measure_batch(walk, pending.popleft().result())
-        while pending:
-            yield _measure_batch(walk, pending.popleft().result())
 
 
 Walk = Portions[_Row, dict[str, Any]]
+Engine = Callable[[Job, Sequence[range]], Iterator[Piece]]
+"""Measures the rows of spans, in any order; all engines give the same pieces, cut elsewhere."""
+
+
+def measure(job: Job, spans: Sequence[range]) -> Iterator[Piece]:
+    """The engine of one process: this one, in order."""
+    return Measurer(job)(spans)
+
+
+def cut(spans: Iterable[range], size: int) -> Iterator[range]:
+    """Spans in stretches of `size` rows; the last of each span may be shorter."""
+    for span in spans:
+        for begin in range(span.start, span.stop, size):
+            yield range(begin, min(begin + size, span.stop))
+
+
+def web_texts(texts: Sequence[str | None] | None) -> list[str]:
+    """The web texts of a row as they stand in the table, without nulls."""
+    return [text or "" for text in texts or ()]
 
 
 def _read(job: Job, indices: range) -> list[_Row]:
-    found = job.table.rows(indices, ["key", "image"])
-    return [_decode(job, row, job.texts[index]) for index, row in zip(indices, found, strict=True)]
+    column = job.settings.texts_column
+    return [
+        _decode(job, row, web_texts(row[column])) for row in job.table.rows(indices, ["key", "image", column])
+    ]
 
 
 def _decode(job: Job, row: dict[str, Any], texts: list[str]) -> _Row:
@@ -110,11 +156,6 @@ def _decode(job: Job, row: dict[str, Any], texts: list[str]) -> _Row:
     first = to_u8(picture, job.captioner.image_spec)
     same = job.captioner.image_spec == job.judge.image_spec
     return _Row(row["key"], texts, (first, first if same else to_u8(picture, job.judge.image_spec)), None)
-
-
-def _measure_batch(walk: Walk, rows: list[_Row]) -> list[dict[str, Any]]:
-    measured = iter(walk([row for row in rows if row.pixels is not None]))
-    return [next(measured) if row.pixels is not None else _refused(row) for row in rows]
 
 
 def _measure_good(job: Job, rows: Sequence[_Row]) -> list[dict[str, Any]]:

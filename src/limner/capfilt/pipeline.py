@@ -9,25 +9,27 @@ texts, and training reads `texts_bootstrapped`, the union of the web and synthet
 
 Measured rows are saved beside the table as the job goes; when all are there, every column is added in ONE
 new version. A kill at any moment leaves the table as it was, and the next run with the same models and
-settings goes on.
+settings goes on. An engine decides who measures which rows, and nothing else. What was measured stays in
+Arrow's columns and is walked a batch at a time, so that memory grows by bytes a row, not by objects.
 """
 
 import hashlib
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from itertools import islice
 from typing import Any, Literal, NamedTuple
 
 import pyarrow as pa
 
 import limner
 from limner.capfilt.cut import Cut, ScreenLoss, choose_cut, screen_loss
-from limner.capfilt.decision import DECIDED, decide, undecide
+from limner.capfilt.decision import DECIDED, MEASURED, decide, undecide
 from limner.capfilt.labels import read_labels
 from limner.capfilt.ledger import Ledger, check, tally
-from limner.capfilt.measure import Job, is_spared, measure
-from limner.capfilt.partial import PartialRows
+from limner.capfilt.measure import Engine, Job, is_spared, measure, web_texts
+from limner.capfilt.partial import PartialRows, PartWriter
 from limner.capfilt.settings import NOT_MEASURED, CapFiltSettings
 from limner.checkpoint import Bundle
 from limner.data.table import Table
@@ -49,6 +51,9 @@ ORIGIN = pa.struct(
 
 Progress = Callable[[int, int], None]
 """Told of rows done and rows in all."""
+
+_WALK = 1024
+"""Rows that are Python objects at a time."""
 
 
 class CapFiltResult(NamedTuple):
@@ -90,6 +95,7 @@ def run(
     recorder: Recorder | None = None,
     progress: Progress | None = None,
     *,
+    engine: Engine = measure,
     force: bool = False,
 ) -> CapFiltResult:
     """Clean a table: caption, score, decide; every column in one new version.
@@ -101,29 +107,35 @@ def run(
         settings: the paper's when None.
         recorder: gets one "capfilt" record.
         progress: told after each batch.
+        engine: who measures; this process when left out.
         force: measure again what is there already.
     Raises: CheckpointError when a bundle is no BLIP; DataError when the table is empty, lacks a column, no
         threshold is as precise as asked, or the ledger does not balance. The table is then as it was.
     """
     captioner.blip(), judge.blip()
     settings = settings or CapFiltSettings()
+    if table.num_rows == 0:
+        raise DataError(
+            f"{table.path} has no rows", wanted="a table with pictures", hint="limner import SOURCE"
+        )
     labels = read_labels(table, settings.labels, settings.texts_column) if settings.labels else None
-    job = Job(table, _web_texts(table, settings.texts_column), captioner, judge, settings)
+    job = Job(table, captioner, judge, settings)
     identity = _identity(job)
     partial = PartialRows(table.path, identity)
     if force:
         partial.remove()
     standing = None if force else _standing(table, identity)
-    began, before = time.perf_counter(), len(job.texts)
+    began, before = time.perf_counter(), table.num_rows
     poisoned: list[tuple[str, str]] = []
     if standing is None:
-        before = partial.read().num_rows
-        rows = _measure_all(job, partial, progress, poisoned)
+        before = partial.num_rows
+        poisoned = _measure_all(job, partial, engine, progress)
+        rows = partial.read()
     else:
         rows = standing.rows
     seconds = time.perf_counter() - began
-    cut = choose_cut(rows, job.texts, settings, labels)
-    decided = [decide(row, texts, cut.threshold) for row, texts in zip(rows, job.texts, strict=True)]
+    cut = choose_cut(_walked(rows), _texts(job), settings, labels)
+    decided = _decided(job, rows, cut.threshold)
     ledger = _balanced(job, rows, decided)
     as_asked = standing is not None and standing.cut == cut
     if not as_asked:
@@ -134,28 +146,39 @@ def run(
     if standing is not None:
         reused = "all" if as_asked else "scores"
     result = CapFiltResult(
-        table, ledger, reused, len(rows) - before, seconds, cut, _screen(job, rows, cut), poisoned
+        table, ledger, reused, rows.num_rows - before, seconds, cut, _screen(job, rows, cut), poisoned
     )
     if recorder is not None:
         _record(recorder, job, result)
     return result
 
 
-def _screen(job: Job, rows: list[dict[str, Any]], cut: Cut) -> ScreenLoss | None:
+def _screen(job: Job, rows: pa.Table, cut: Cut) -> ScreenLoss | None:
     if job.settings.itc_screen is None:
         return None
-    return screen_loss([row for row in rows if is_spared(job.settings.seed, row["key"])], cut.threshold)
+    spared = (row for row in _walked(rows) if is_spared(job.settings.seed, row["key"]))
+    return screen_loss(spared, cut.threshold)
+
+
+def _walked(rows: pa.Table) -> Iterator[dict[str, Any]]:
+    for batch in rows.to_batches(max_chunksize=_WALK):
+        yield from batch.to_pylist()
+
+
+def _gathered(rows: Iterable[Mapping[str, Any]], schema: pa.Schema) -> pa.Table:
+    given = iter(rows)
+    batches = iter(lambda: list(islice(given, _WALK)), [])
+    return pa.Table.from_batches((pa.RecordBatch.from_pylist(b, schema=schema) for b in batches), schema)
 
 
 # ---------------------------------------------------------------- what goes in
 
 
-def _web_texts(table: Table, column: str) -> list[list[str]]:
-    if table.num_rows == 0:
-        raise DataError(
-            f"{table.path} has no rows", wanted="a table with pictures", hint="limner import SOURCE"
-        )
-    return [[text or "" for text in texts or ()] for texts in table.column(column)]
+def _texts(job: Job) -> Iterator[list[str]]:
+    """The web texts of each row."""
+    column = job.settings.texts_column
+    for batch in job.table.batches([column], _WALK):
+        yield from (web_texts(row[column]) for row in batch)
 
 
 def _identity(job: Job) -> str:
@@ -166,9 +189,12 @@ def _identity(job: Job) -> str:
         "settings": job.settings.model_dump(mode="json", exclude=set(NOT_MEASURED)),
     }
     hasher = hashlib.sha256(json.dumps(told, sort_keys=True).encode())
-    pictures = job.table.column("sha256") if job.table.has("sha256") else [None] * len(job.texts)
-    for row in zip(job.table.column("key"), pictures, job.texts, strict=True):
-        hasher.update(json.dumps(row).encode())
+    names = ["key", "sha256"] if job.table.has("sha256") else ["key"]
+    column = job.settings.texts_column
+    for batch in job.table.batches([*names, column], _WALK):
+        for row in batch:
+            known = (row["key"], row.get("sha256"), web_texts(row[column]))
+            hasher.update(json.dumps(known).encode())
     return hasher.hexdigest()[:12]
 
 
@@ -176,33 +202,26 @@ def _identity(job: Job) -> str:
 
 
 def _measure_all(
-    job: Job, partial: PartialRows, progress: Progress | None, poisoned: list[tuple[str, str]]
-) -> list[dict[str, Any]]:
-    """Measure what is not in `partial` yet, and return all rows as they are stored."""
-
-    def tell(key: str, error: Exception) -> None:
-        poisoned.append((key, f"{type(error).__name__}: {error}"))
-
-    done, total = partial.read().num_rows, len(job.texts)
-    waiting: list[dict[str, Any]] = []
+    job: Job, partial: PartialRows, engine: Engine, progress: Progress | None
+) -> list[tuple[str, str]]:
+    """Measure what is not in `partial` yet; return the rows that a model failed on."""
+    poisoned: list[tuple[str, str]] = []
+    done, total = partial.num_rows, job.table.num_rows
+    writer = PartWriter(partial, job.settings.chunk_rows)
     try:
-        for batch in measure(job, done, tell):
-            waiting += batch
-            done += len(batch)
-            if len(waiting) >= job.settings.chunk_rows:
-                partial.append(done - len(waiting), waiting)
-                waiting = []
+        for piece in engine(job, partial.gaps(total)):
+            writer.add(piece.start, piece.rows)
+            poisoned += piece.poisoned
+            done += len(piece.rows)
             if progress is not None:
                 progress(done, total)
     finally:
-        if waiting:  # the last part, or what a Ctrl-C would otherwise lose
-            partial.append(done - len(waiting), waiting)
-    rows: list[dict[str, Any]] = partial.read().to_pylist()
-    return rows
+        writer.flush()  # the last part, or what a Ctrl-C would otherwise lose
+    return poisoned
 
 
 class _Standing(NamedTuple):
-    rows: list[dict[str, Any]]
+    rows: pa.Table
     cut: Cut
 
 
@@ -213,23 +232,29 @@ def _standing(table: Table, identity: str) -> _Standing | None:
     origin = table.rows([0], ["capfilt"])[0]["capfilt"]
     if origin is None or origin["identity"] != identity:
         return None
-    rows = [undecide(row) for batch in table.batches(["key", *DECIDED.names]) for row in batch]
+    names = ["key", *DECIDED.names]
+    rows = _gathered((undecide(row) for batch in table.batches(names, _WALK) for row in batch), MEASURED)
     return _Standing(rows, Cut.model_validate_json(origin["cut"]))
 
 
 # ---------------------------------------------------------------- what comes out
 
 
-def _balanced(job: Job, rows: list[dict[str, Any]], decided: list[dict[str, Any]]) -> Ledger:
-    if [row["key"] for row in rows] != job.table.column("key"):
+def _decided(job: Job, rows: pa.Table, threshold: float) -> pa.Table:
+    if rows["key"].to_pylist() != job.table.column("key"):
         raise DataError(f"measured rows are not those of {job.table.path}", hint="run again with --force")
-    ledger = tally({**row, "texts": texts} for row, texts in zip(decided, job.texts, strict=True))
-    readable = sum(row["picture"] is None for row in rows)
+    pairs = zip(_walked(rows), _texts(job), strict=True)
+    return _gathered((decide(row, texts, threshold) for row, texts in pairs), DECIDED)
+
+
+def _balanced(job: Job, rows: pa.Table, decided: pa.Table) -> Ledger:
+    pairs = zip(_walked(decided), _texts(job), strict=True)
+    ledger = tally({**row, "texts": texts} for row, texts in pairs)
     check(
         ledger,
         rows=job.table.num_rows,
-        web_texts=sum(map(len, job.texts)),
-        synthetic_texts=readable * job.settings.texts_written,
+        web_texts=sum(map(len, _texts(job))),
+        synthetic_texts=rows["picture"].null_count * job.settings.texts_written,
     )
     return ledger
 
@@ -239,8 +264,7 @@ def _newest(job: Job, identity: str) -> Table:
     newest = Table.open(job.table.path)
     if newest.version == job.table.version:
         return job.table
-    texts = _web_texts(newest, job.settings.texts_column)
-    if _identity(job._replace(table=newest, texts=texts)) != identity:
+    if _identity(job._replace(table=newest)) != identity:
         raise DataError(
             f"the pairs of {newest.path} have changed since version {job.table.version}",
             hint="run again; the new version is then cleaned",
@@ -248,7 +272,7 @@ def _newest(job: Job, identity: str) -> Table:
     return newest
 
 
-def _columns(job: Job, identity: str, cut: Cut, decided: list[dict[str, Any]]) -> pa.Table:
+def _columns(job: Job, identity: str, cut: Cut, decided: pa.Table) -> pa.Table:
     origin = {
         "identity": identity,
         "captioner": job.captioner.digest,
@@ -258,8 +282,7 @@ def _columns(job: Job, identity: str, cut: Cut, decided: list[dict[str, Any]]) -
         "limner": limner.__version__,
         "time": datetime.now(UTC),
     }
-    columns = pa.Table.from_pylist(decided, schema=DECIDED)
-    return columns.append_column("capfilt", pa.repeat(pa.scalar(origin, type=ORIGIN), len(decided)))
+    return decided.append_column("capfilt", pa.repeat(pa.scalar(origin, type=ORIGIN), decided.num_rows))
 
 
 def _record(recorder: Recorder, job: Job, result: CapFiltResult) -> None:

@@ -1,8 +1,12 @@
 import json
+import os
 import shutil
+import subprocess
+import sys
 
 import pytest
 
+from limner.capfilt.decision import DECIDED
 from limner.capfilt.ledger import Ledger
 from limner.cli.capfilt import ledger_lines, open_models
 from limner.data.table import Table
@@ -115,3 +119,29 @@ def test_settings_by_name_and_a_screen(limner, table):
     assert settings["decoding"]["temperature"] == 0.5
     assert limner("capfilt", table, "--captions", 2, "--decoding", "beam").exit_code == 2
     assert limner("capfilt", table, "--set", "colour=red").exit_code == 2
+
+
+def test_who_works_is_asked_of_ray_alone(limner, table, monkeypatch):
+    refused = limner("capfilt", table, "--workers", 2, "--gpus", 0.5)
+    assert refused.exit_code == 2
+    assert "--workers, --gpus of --engine local" in refused.stderr
+    monkeypatch.setattr("limner.capfilt.ray_engine.find_spec", lambda name: None)
+    missing = limner("capfilt", table, "--engine", "ray")
+    assert missing.exit_code == 2
+    assert "pip install 'limner[ray]'" in missing.stderr
+
+
+@pytest.mark.slow
+def test_ray_works_quietly_and_gives_the_same(limner, table):
+    pytest.importorskip("ray")
+    command = [sys.executable, "-m", "limner", "capfilt", str(table), "--json"]
+    many = [*command, "--engine", "ray", "--workers", "2", "--set", "chunk_rows=2", "--set", "batch_size=2"]
+    quiet = {**os.environ, "OMP_NUM_THREADS": "1"}
+    on_ray = subprocess.run(many, capture_output=True, text=True, check=False, env=quiet)
+    assert on_ray.returncode == 0, on_ray.stderr
+    assert [line for line in on_ray.stderr.splitlines() if "limner_tiny" not in line] == ["capfilt …"]
+    first = Table.open(table).arrow(["key", *DECIDED.names])
+    alone = [*command, "--force", "--set", "batch_size=2"]
+    told = json.loads(subprocess.run(alone, capture_output=True, text=True, check=True, env=quiet).stdout)
+    assert told["ledger"] == json.loads(on_ray.stdout)["ledger"]
+    assert Table.open(table).arrow(["key", *DECIDED.names]) == first

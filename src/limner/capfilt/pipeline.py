@@ -205,19 +205,19 @@ def _measure_all(
     job: Job, partial: PartialRows, engine: Engine, progress: Progress | None
 ) -> list[tuple[str, str]]:
     """Measure what is not in `partial` yet; return the rows that a model failed on."""
-    poisoned: list[tuple[str, str]] = []
+    poisoned: dict[int, list[tuple[str, str]]] = {}
     done, total = partial.num_rows, job.table.num_rows
     writer = PartWriter(partial, job.settings.chunk_rows)
     try:
         for piece in engine(job, partial.gaps(total)):
             writer.add(piece.start, piece.rows)
-            poisoned += piece.poisoned
+            poisoned[piece.start] = piece.poisoned
             done += len(piece.rows)
             if progress is not None:
                 progress(done, total)
     finally:
         writer.flush()  # the last part, or what a Ctrl-C would otherwise lose
-    return poisoned
+    return [row for start in sorted(poisoned) for row in poisoned[start]]
 
 
 class _Standing(NamedTuple):

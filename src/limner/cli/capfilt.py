@@ -12,6 +12,7 @@ from limner.cli.terminal import Bar, Json, Model, Seed, give, open_model, stoppa
 if TYPE_CHECKING:
     from limner.capfilt.cut import Cut, ScreenLoss
     from limner.capfilt.ledger import Ledger, TextCount
+    from limner.capfilt.measure import Engine
     from limner.capfilt.pipeline import CapFiltResult
     from limner.capfilt.settings import CapFiltSettings
     from limner.checkpoint import Bundle
@@ -86,6 +87,19 @@ def capfilt(
         list[str] | None,
         typer.Option("--set", help="Any other setting, such as decoding.temperature=0.7."),
     ] = None,
+    engine: Annotated[
+        Literal["local", "ray"],
+        typer.Option(help="Who works: this process, or workers on Ray (the extra limner[ray])."),
+    ] = "local",
+    workers: Annotated[
+        int | None,
+        typer.Option(min=1, help="Of Ray, at most.", show_default="as many as there is room for"),
+    ] = None,
+    address: Annotated[
+        str, typer.Option(help="Of a Ray cluster; Ray runs on this machine without.", show_default=False)
+    ] = "",
+    cpus: Annotated[float, typer.Option(min=0.01, help="Of each worker.")] = 1,
+    gpus: Annotated[float, typer.Option(min=0, help="Of each worker; 0.5 lets two share one.")] = 0,
     seed: Seed = 0,
     force: Annotated[bool, typer.Option("--force", help="Measure again what is there already.")] = False,
     as_json: Json = False,
@@ -102,6 +116,7 @@ def capfilt(
     from limner.report.page import write_page
 
     opened = Table.open(table)
+    works = engine_of(engine, {"address": address, "workers": workers, "cpus": cpus, "gpus": gpus})
     writer, reader = open_models(model, captioner, judge, share)
     given: dict[str, Any] = {
         "seed": seed,
@@ -119,7 +134,7 @@ def capfilt(
     recorder = Recorder(folder / "records.jsonl")
     safe = stoppable(f"{table} is as it was; the same command goes on where this one stopped")
     with safe, Bar("capfilt") as progress:
-        result = run(opened, writer, reader, settings, recorder, progress, force=force)
+        result = run(opened, writer, reader, settings, recorder, progress, engine=works, force=force)
     recorder.write("table", path=os.path.relpath(table, folder), rows=opened.num_rows)
     cost = cost_of(result.pictures_per_second, price_per_hour)
     if cost:
@@ -162,6 +177,24 @@ def open_models(
         raise typer.BadParameter("--share lets the captioner judge: leave out --filter")
     writer = open_model(writes)
     return writer, writer if share or judges == writes else open_model(judges)
+
+
+def engine_of(engine: str, pool: dict[str, Any]) -> "Engine":
+    """Who works; how many and where is for Ray alone.
+
+    Raises: ConfigError when Ray is missing, or something is said of its workers and it is not asked for.
+    """
+    from limner.capfilt.measure import measure
+    from limner.capfilt.ray_engine import RayPool, ray_engine
+    from limner.errors import ConfigError
+
+    asked = RayPool(**pool)
+    if engine == "ray":
+        return ray_engine(asked)
+    if asked != RayPool():
+        said = ", ".join(f"--{name}" for name, value in pool.items() if value != getattr(RayPool(), name))
+        raise ConfigError(f"{said} of --engine local", wanted="one process", hint="--engine ray")
+    return measure
 
 
 def settings_of(

@@ -159,6 +159,9 @@ class Table:
     def __len__(self) -> int:
         return self.num_rows
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self).open, (self.path.absolute(), self.version)  # another process opens it itself
+
     def has(self, name: str) -> bool:
         """Whether the table has a column."""
         return name in self.column_names

@@ -52,6 +52,9 @@ def test_a_sidecar_has_a_line_a_caption_or_json(bundle: Bundle, pictures: list[P
         told = json.loads(write_sidecar(result, "json").read_text(encoding="utf-8"))
         assert [one["text"] for one in told] == [caption.text for caption in result.captions]
         assert all(one["log_prob"] <= 0 for one in told)
+        for one in told:
+            parts = [token["log_prob"] for token in one["tokens"]]
+            assert sum(parts) == pytest.approx(one["log_prob"], abs=1e-3)
     names = sorted(path.name for path in pictures[0].parent.iterdir())
     assert names == sorted(f"p{i}.{kind}" for i in range(3) for kind in ("png", "txt", "json"))
 

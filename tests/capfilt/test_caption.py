@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from limner.capfilt.caption import caption_images, caption_pictures, row_seed, with_words
+from limner.capfilt.caption import caption_images, caption_pictures, image_tokens, row_seed, with_words
 from limner.checkpoint import Bundle
 from limner.errors import CheckpointError, ConfigError, PictureError
 from limner.models.generate import Decoding
@@ -37,6 +37,29 @@ def test_a_caption_does_not_depend_on_its_batch(
         assert one[0].text == two[0].text == three[0].text
         assert one[0].log_prob == pytest.approx(two[0].log_prob, abs=1e-4)
         assert one[0].log_prob <= 0
+
+
+@pytest.mark.parametrize("method", ["greedy", "beam", "nucleus"])
+def test_tokens_are_told_as_a_teacher_forced_pass_has_them(
+    bundle: Bundle, images: list[np.ndarray], method: str
+) -> None:
+    decoding = Decoding(method=method, max_tokens=6)  # type: ignore[arg-type]
+    model, tokenizer = bundle.blip()
+    captions = caption_images(bundle, images, [f"k{i}" for i in range(7)], decoding, prompt="a red")
+    start = tokenizer.encode("a red")[:-1]
+    with torch.no_grad():
+        memory = model.decoder_memory(image_tokens(bundle, images))
+    for row, (caption,) in enumerate(captions):
+        ids = [tokenizer.tokens.index(piece) for piece, _ in caption.tokens]
+        with torch.no_grad():
+            one = memory.rows(torch.tensor([row]))
+            told = model.decode(one, torch.tensor([start + ids]))[0].log_softmax(-1)
+        want = [told[len(start) - 1 + i, token].item() for i, token in enumerate(ids)]
+        assert [log_prob for _, log_prob in caption.tokens] == pytest.approx(want, abs=1e-4)
+        assert sum(want) == pytest.approx(caption.log_prob, abs=1e-3)
+        ended = caption.tokens[-1].piece == "[SEP]"
+        assert ended or len(ids) == decoding.max_tokens
+        assert tokenizer.decode(ids) == caption.text
 
 
 def test_draws_follow_seed_key_and_sample(bundle: Bundle, images: list[np.ndarray]) -> None:

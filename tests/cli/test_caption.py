@@ -29,6 +29,8 @@ def test_json_holds_captions_and_problems_in_the_order_asked(limner, photos):
     assert whole["problem"] is None
     (caption,) = whole["captions"]
     assert caption["log_prob"] < 0
+    assert caption["tokens"][-1]["piece"] == "[SEP]"
+    assert abs(sum(token["log_prob"] for token in caption["tokens"]) - caption["log_prob"]) < 1e-3
 
 
 def test_several_captions_are_drawn_by_seed(limner, photos):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -56,7 +57,12 @@ def test_a_killed_review_is_written_at_the_next_start_and_ctrl_c_ends_the_next(l
     port = _free_port()
     with _server(table, port) as killed:
         assert _call(port, "judge", said)["done"] == 1
-        taken = limner("review", table, "--port", port)
+        second = limner("review", table, "--port", _free_port())
+        assert second.exit_code == 2
+        assert f"has a review already, by process {killed.pid}" in second.stderr
+        assert limner("review", table, "--dry-run").exit_code == 0
+        other = shutil.copytree(table, table.with_name("other.lance"))
+        taken = limner("review", other, "--port", port)
         assert taken.exit_code == 2
         assert f"--port {port + 1}" in taken.stderr
         os.kill(killed.pid, signal.SIGKILL)

@@ -52,7 +52,7 @@ class BulkSettings(Config):
 
     def dressed(self, captions: Iterable[Caption]) -> list[Caption]:
         """Captions between prefix and suffix."""
-        return [Caption(f"{self.prefix}{text}{self.suffix}", told) for text, told in captions]
+        return [one._replace(text=f"{self.prefix}{one.text}{self.suffix}") for one in captions]
 
 
 # ---------------------------------------------------------------- files
@@ -96,7 +96,7 @@ def without_sidecar(pictures: Sequence[Path], kind: Kind) -> list[Path]:
 
 
 def write_sidecar(result: Captioned, kind: Kind) -> Path:
-    """Write the captions of a picture beside it: a line each, or JSON with their log-probabilities."""
+    """Write the captions of a picture beside it: a line each, or JSON with every log-probability."""
     beside = sidecar(Path(result.source), kind)
     if kind == "txt":
         text = "".join(caption.text + "\n" for caption in result.captions)
@@ -113,7 +113,14 @@ def write_sidecar(result: Captioned, kind: Kind) -> Path:
 
 def caption_values(captions: Iterable[Caption]) -> list[dict[str, Any]]:
     """Captions as plain values."""
-    return [{"text": text, "log_prob": round(log_prob, 4)} for text, log_prob in captions]
+    return [
+        {
+            "text": one.text,
+            "log_prob": round(one.log_prob, 4),
+            "tokens": [{"piece": piece, "log_prob": round(told, 4)} for piece, told in one.tokens],
+        }
+        for one in captions
+    ]
 
 
 # ---------------------------------------------------------------- a table

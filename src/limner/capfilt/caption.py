@@ -24,7 +24,20 @@ from limner.data.tokenizers import WordPiece
 from limner.data.transforms import normalise, to_u8
 from limner.errors import ConfigError, PictureError
 from limner.models.bert import CrossMemory
-from limner.models.generate import Decoding, generate
+from limner.models.generate import Decoding, Generated, generate
+
+
+class Token(NamedTuple):
+    """One token of a generated text.
+
+    Args:
+        piece: as the vocabulary has it; "[SEP]" ends a text.
+        log_prob: natural log of its probability under the captioner after picture, prompt and the tokens
+            before it, ≤ 0; sampling and rules of words do not touch it.
+    """
+
+    piece: str
+    log_prob: float
 
 
 class Caption(NamedTuple):
@@ -33,10 +46,12 @@ class Caption(NamedTuple):
     Args:
         text: without the prompt.
         log_prob: natural log of its probability under the captioner, end of sentence included, ≤ 0.
+        tokens: that it was written by; their log-probabilities sum to `log_prob`.
     """
 
     text: str
     log_prob: float
+    tokens: tuple[Token, ...]
 
 
 class Captioned(NamedTuple):
@@ -102,10 +117,15 @@ def caption_memory(
     start = tokenizer.encode(prompt, max_tokens=64)[:-1]  # [CLS] words, without [SEP]
     prompts = torch.tensor(start, device=device).expand(len(seeds), -1)
     texts = [
-        Caption(tokenizer.decode(g.ids), g.log_prob)
+        Caption(tokenizer.decode(g.ids), g.log_prob, _tokens(g, tokenizer))
         for g in generate(model, memory, prompts, decoding, seeds, count=count // drawn)
     ]
     return [texts[i : i + count] for i in range(0, len(texts), count)]
+
+
+def _tokens(written: Generated, tokenizer: WordPiece) -> tuple[Token, ...]:
+    pieces = tokenizer.pieces([*written.ids, tokenizer.sep_id])
+    return tuple(map(Token, pieces, written.log_probs))  # the end of a text that was cut was not written
 
 
 @torch.inference_mode()

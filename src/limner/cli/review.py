@@ -38,6 +38,7 @@ def review(
     table as one new version. Precision and recall of the filter by what people say are on the page; on a
     queue of hard pairs they are those of hard pairs: to measure, take --by random.
     """
+    from limner.capfilt.claim import claimed
     from limner.capfilt.journal import Journal
     from limner.capfilt.review import Review
     from limner.data.table import Table
@@ -47,12 +48,13 @@ def review(
         if dry_run:
             _say(Review(opened, by, count, seed, texts_column), opened, as_json)
             return
-        if journal.path.exists():
-            opened = journal.write_back()
-            talk(f"judgements left by an earlier review are in version {opened.version}")
-        asked = Review(opened, by, count, seed, texts_column)
-        _serve(asked, host, port)
-        written = journal.write_back()
+        with claimed(table, "review", "open its page instead: several people can judge there"):
+            if journal.path.exists():
+                opened = journal.write_back()
+                talk(f"judgements left by an earlier review are in version {opened.version}")
+            asked = Review(opened, by, count, seed, texts_column)
+            _serve(asked, host, port)
+            written = journal.write_back()
         if journal.strays.exists():
             talk(f"judgements of rows that are gone from the table are in {journal.strays}")
         _say(asked, written, as_json)

@@ -204,6 +204,10 @@ class WordPiece:
         text = re.sub(r" ([?,%])", r"\1", text)
         return re.sub(r"(?<=\w) (['’-]) (?=\w)", r"\1", text)
 
+    def pieces(self, ids: Iterable[int]) -> list[str]:
+        """The token of each id as the vocabulary has it, special ones among them."""
+        return [self._tokenizer.id_to_token(i) for i in ids]
+
     def _ids(self, texts: Sequence[str], max_tokens: int) -> list[list[int]]:
         rows = [e.ids for e in self._tokenizer.encode_batch(list(texts))]
         return [ids if len(ids) <= max_tokens else [*ids[: max_tokens - 1], self.sep_id] for ids in rows]

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from limner.capfilt.caption import Caption
+from limner.capfilt.caption import Caption, Token
 from limner.errors import ConfigError, ShapeError
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "Judgement",
     "Match",
     "TextEmbeddings",
+    "Token",
 ]
 
 

@@ -76,7 +76,7 @@ def test_a_killed_review_is_written_at_the_next_start_and_ctrl_c_ends_the_next(l
         out, err = server.communicate(timeout=30)
     assert server.returncode == 0, err
     told = json.loads(out)
-    assert told["version"] == Table.open(table).version == before + 1
+    assert told["version"] == Table.open(table).version == before + 2
     assert told["people"] == ["ann", "bob"]
     assert [tuple(one)[1:] for one in judgements(Table.open(table))] == [
         (text, "reject", "ann"),

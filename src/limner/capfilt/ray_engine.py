@@ -114,10 +114,12 @@ def _begin(ray: Any, pool: RayPool) -> None:
     try:
         with _hushed():
             ray.init(pool.address or "local", log_to_driver=False, logging_level=logging.ERROR, **how)
-    except (OSError, RuntimeError, ValueError) as error:
+    except Exception as error:  # a plain one too, when a machine is too busy to start it in half a minute
+        with _hushed():
+            ray.shutdown()
         raise ConfigError(
             f"Ray at {pool.address or 'this machine'} does not answer: {_first_line(error)}",
-            wanted="the address of a cluster, such as 10.0.0.1:6379 or ray://head:10001",
+            wanted="a cluster's address, such as 10.0.0.1:6379, or a machine with room for Ray",
             hint="ray status, on the cluster; without --address Ray starts on this machine",
         ) from error
 

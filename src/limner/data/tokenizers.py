@@ -206,7 +206,7 @@ class WordPiece:
 
     def pieces(self, ids: Iterable[int]) -> list[str]:
         """The token of each id as the vocabulary has it, special ones among them."""
-        return [self._tokenizer.id_to_token(i) for i in ids]
+        return [self._tokenizer.id_to_token(i) or "" for i in ids]
 
     def _ids(self, texts: Sequence[str], max_tokens: int) -> list[list[int]]:
         rows = [e.ids for e in self._tokenizer.encode_batch(list(texts))]

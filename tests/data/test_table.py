@@ -50,6 +50,15 @@ def test_added_columns_are_one_version_and_the_old_one_stays(table: Table) -> No
     assert [(v.version, v.note) for v in added.versions()] == [(1, "made"), (2, "capfilt")]
 
 
+def test_it_is_sent_as_its_path_and_version(table: Table, monkeypatch: pytest.MonkeyPatch) -> None:
+    table.add_columns(pa.table({"score": [0.1, 0.2, 0.3]}), "scored")
+    monkeypatch.chdir(table.path.parent)
+    opener, (path, version) = Table.open(table.path.name, 1).__reduce__()
+    assert (path.is_absolute(), version) == (True, 1)
+    monkeypatch.chdir("/")
+    assert opener(path, version).column_names == table.column_names
+
+
 def test_existing_columns_are_replaced_in_the_same_single_version(table: Table) -> None:
     new = pa.table({"texts": ["now", "plain", "text"], "score": [1, 2, 3], "questions": [[1], [], [3]]})
     replaced = table.add_columns(new, "replaced")

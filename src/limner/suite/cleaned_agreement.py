@@ -20,13 +20,15 @@ from limner.suite.cleaned import SIDES, Cleaned, Text
 
 _RESAMPLES: Final = 500
 _SHOWN: Final = 8
+_CELLS: Final = (25, 100)
 
 
 def heads(cleaned: Cleaned) -> dict[str, Any]:
     """ITM against ITC, of the texts that both have scored.
 
     Returns: side → `texts`, Spearman's `rho`, and what their decisions share when ITC drops as many texts as
-        ITM does: `alike`, a share, and Cohen's `kappa`; `itm_alone` and `itc_alone`: the texts that one
+        ITM does: `alike`, a share, and Cohen's `kappa`; `grid`, how many texts lie in each part of the plane
+        of both scores; `itm_alone` and `itc_alone`: the texts that one
         likes most and the other least, by difference of percentile ranks.
     """
     both = {side: [t for t in cleaned.of(side) if t.itm is not None and t.itc is not None] for side in SIDES}
@@ -52,6 +54,19 @@ def _two_heads(texts: Sequence[Text], threshold: float) -> dict[str, Any]:
         "rho": float(stats.spearmanr(itm, itc).statistic) if varied else None,
         "alike": float((by_itm == by_itc).mean()),
         "kappa": _kappa(by_itm, by_itc),
+        "grid": _grid(itm, itc),
+    }
+
+
+def _grid(itm: np.ndarray, itc: np.ndarray) -> dict[str, list[Any]]:
+    """Parts of the plane that hold texts: their middles, and how many they hold."""
+    counts, rows, columns = np.histogram2d(itm, itc, bins=_CELLS, range=((0, 1), (-1, 1)))
+    places = np.nonzero(counts)
+    middles = [(edges[1:] + edges[:-1]) / 2 for edges in (rows, columns)]
+    return {
+        "itm": middles[0][places[0]].tolist(),
+        "itc": middles[1][places[1]].tolist(),
+        "counts": counts[places].astype(int).tolist(),
     }
 
 

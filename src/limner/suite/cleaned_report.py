@@ -36,6 +36,7 @@ def cleaned_report(
     sources = label_sources(cleaned, labels)
     return {
         "table": str(path),
+        "texts_column": cleaned.settings.texts_column,
         "made": made_by(cleaned),
         "ledger": cleaned.ledger,
         "acceptance": acceptance(cleaned),

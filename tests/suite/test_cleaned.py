@@ -76,8 +76,8 @@ def test_cost_is_of_the_last_record_of_these_models(make_cleaned, tmp_path):
     recorder = Recorder(path)
     recorder.write("capfilt", captioner="other", filter="f1", measured=24, seconds=1.0)
     assert cost(cleaned, path) is None
-    recorder.write("capfilt", captioner="c1", filter="f1", measured=24, seconds=12.0, peak_rss_gb=1.5)
-    recorder.write("cost", price_per_hour=2.0)
+    recorder.write("capfilt", captioner="c1", filter="f1", measured=24, seconds=12.0)
+    recorder.write("cost", price_per_hour=2.0, peak_rss_gb=1.5)
     recorder.write("capfilt", captioner="c1", filter="f1", measured=0, seconds=0.1)
     found = cost(cleaned, path)
     assert (found["pictures_per_second"], found["peak_rss_gb"]) == (2.0, 1.5)

@@ -186,7 +186,8 @@ def acceptance(cleaned: Cleaned) -> dict[str, list[float]]:
 def _shares_from(scores: Sequence[float]) -> list[float]:
     ordered = np.sort(scores)
     above = len(ordered) - np.searchsorted(ordered, THRESHOLDS, side="left")
-    return (above / max(1, len(ordered))).tolist()
+    shares: list[float] = (above / max(1, len(ordered))).tolist()
+    return shares
 
 
 def spread(cleaned: Cleaned) -> dict[str, dict[str, dict[str, Any]]]:
@@ -266,8 +267,8 @@ def cost(cleaned: Cleaned, records: Path, price_per_hour: float | None = None) -
     if not runs or not runs[-1]["seconds"]:
         return None
     last = runs[-1]
-    prices = [one["price_per_hour"] for one in found if one["kind"] == "cost" and "price_per_hour" in one]
-    price = price_per_hour if price_per_hour is not None else next(reversed(prices), None)
+    told = next((one for one in found[found.index(last) :] if one["kind"] == "cost"), {})
+    price = told.get("price_per_hour") if price_per_hour is None else price_per_hour
     speed = last["measured"] / last["seconds"]
     hours = 1e6 / speed / 3600
     return {
@@ -277,5 +278,5 @@ def cost(cleaned: Cleaned, records: Path, price_per_hour: float | None = None) -
         "hours_per_million": hours,
         "price_per_hour": price,
         "cost_per_million": None if price is None else hours * price,
-        "peak_rss_gb": last.get("peak_rss_gb"),
+        "peak_rss_gb": told.get("peak_rss_gb"),
     }

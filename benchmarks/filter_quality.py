@@ -2,17 +2,21 @@
 
     python benchmarks/filter_quality.py scenes [--model limner_tiny] [--rows 400]
     python benchmarks/filter_quality.py flickr8k --model RUN --data FOLDER --table flickr8k.lance
+    python benchmarks/filter_quality.py clipart --model RUN --table clipart.lance
 
 scenes: tables with 10, 20, 40 and 60 % of captions swapped. AUROC of the ITM probability, of the ITC cosine
 and of their mean (of the two, each as a standard score), with bootstrap intervals; a calibration table of the
 ITM probability; precision and recall of the paper's rule (ITM at 0.5). flickr8k: judgements of experts (three
 marks from 1 to 4 a pair) and of the crowd (votes for yes or no) against the same scores: Kendall's tau-c,
 Spearman's rho, AUROC of "all experts say 3 or more" and "most of the crowd says yes". As in CLIPScore's
-table, pairs of a picture and a caption written for it are counted too. A model without ITM has ITC alone.
+table, pairs of a picture and a caption written for it are counted too. clipart: titles labelled by eye
+(records/clipart-labels.json), match against mismatch; and, as a derived test, half of the same titles given
+to other pictures. A model without ITM has ITC alone. A record keeps every model it was run with.
 """
 
 import argparse
 import json
+import re
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -36,6 +40,7 @@ from limner.suite.run import machine_facts
 
 SWAPPED = (0.1, 0.2, 0.4, 0.6)
 RESAMPLES = 500
+RECORDS = Path(__file__).parent / "records"
 
 
 def scores_of(
@@ -84,6 +89,21 @@ def calibration_table(probability: np.ndarray, good: np.ndarray) -> dict[str, An
     return {"bins": rows, "expected_calibration_error": round(gap, 4)}
 
 
+def at_half(probability: np.ndarray, good: np.ndarray) -> dict[str, float | None]:
+    """What the paper's rule does: ITM at 0.5."""
+    kept = probability >= 0.5
+
+    def share(flags: np.ndarray) -> float | None:
+        return round(float(flags.mean()), 4) if len(flags) else None
+
+    return {
+        "dropped": share(~kept),
+        "drop_precision": share(~good[~kept]),
+        "drop_recall": share(~kept[~good]),
+        "clean_kept": share(kept[good]),
+    }
+
+
 def scenes(bundle: Bundle, rows: int, seed: int) -> list[dict[str, Any]]:
     """Each share of swapped captions in turn."""
     found = []
@@ -97,21 +117,7 @@ def scenes(bundle: Bundle, rows: int, seed: int) -> list[dict[str, Any]]:
         pixels = [to_u8(decode(row["image"]), bundle.image_spec) for row in read]
         good = np.array([row["truth"][0] == "clean" for row in read])
         scores = scores_of(bundle, pixels, np.arange(rows), [row["texts"][0] for row in read])
-        kept = scores["itm"] >= 0.5
-        found.append(
-            {
-                "swapped": share,
-                "rows": rows,
-                "auroc": {name: with_interval(area, one, good) for name, one in scores.items()},
-                "itm_at_0.5": {
-                    "dropped": round(float((~kept).mean()), 4),
-                    "drop_precision": round(float((~good[~kept]).mean()), 4),
-                    "drop_recall": round(float((~kept[~good]).mean()), 4),
-                    "clean_kept": round(float(kept[good].mean()), 4),
-                },
-                "calibration": calibration_table(scores["itm"], good),
-            }
-        )
+        found.append({"swapped": share, "rows": rows} | judged(scores, good))
         print(share, json.dumps(found[-1]["auroc"]), flush=True)
     return found
 
@@ -167,32 +173,84 @@ def against(scores: dict[str, np.ndarray], judged: list[dict[str, Any]], name: s
     }
 
 
+def clipart(bundle: Bundle, table: Table) -> dict[str, Any]:
+    """Labelled titles, and half of them swapped."""
+    labels = json.loads((RECORDS / "clipart-labels.json").read_text(encoding="utf-8"))["labels"]
+    where = {key: i for i, key in enumerate(table.column("key"))}
+    read = table.rows([where[key] for key in labels], ["image", "texts"])
+    pixels = [to_u8(decode(row["image"]), bundle.image_spec) for row in read]
+    titles = [row["texts"][0] for row in read]
+    words = np.array(list(labels.values()))
+    told = words != "unclear"
+    own = scores_of(bundle, pixels, np.arange(len(titles)), titles)
+    labelled = {name: one[told] for name, one in own.items()}
+    shuffled, is_own = half_swapped(titles)
+    mixed = scores_of(bundle, pixels, np.arange(len(titles)), shuffled)
+    return {
+        "labelled": judged(labelled, words[told] == "match") | {"unclear": int((~told).sum())},
+        "half_swapped": judged(mixed, is_own),
+    }
+
+
+def judged(scores: dict[str, np.ndarray], good: np.ndarray) -> dict[str, Any]:
+    """AUROC of each score, and calibration and the paper's rule where there is ITM."""
+    found: dict[str, Any] = {
+        "pairs": len(good),
+        "good": int(good.sum()),
+        "auroc": {name: with_interval(area, one, good) for name, one in scores.items()},
+    }
+    if "itm" in scores:
+        found |= {
+            "itm_at_0.5": at_half(scores["itm"], good),
+            "calibration": calibration_table(scores["itm"], good),
+        }
+    return found
+
+
+def half_swapped(titles: list[str], seed: int = 0) -> tuple[list[str], np.ndarray]:
+    """Half of the titles, drawn by chance, trade places; none lands on one that differs in its numbers alone.
+
+    Returns: titles, and flags: this one is the picture's own.
+    """
+    rng = np.random.default_rng(seed)
+    drawn = rng.choice(len(titles), len(titles) // 2, replace=False)
+    kinds = [re.sub(r"\d+", "", titles[i]).lower() for i in drawn]
+    rank = dict(zip(sorted(set(kinds)), rng.permutation(len(set(kinds))), strict=True))
+    order = np.argsort([rank[kind] for kind in kinds], kind="stable")
+    largest = max(kinds.count(kind) for kind in set(kinds))
+    found, is_own = list(titles), np.ones(len(titles), bool)
+    for to, of in zip(order, np.roll(order, largest), strict=True):
+        assert kinds[to] != kinds[of]
+        found[drawn[to]], is_own[drawn[to]] = titles[drawn[of]], False
+    return found, is_own
+
+
 def main() -> None:
     """Measure and write the record."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("what", choices=("scenes", "flickr8k"))
+    parser.add_argument("what", choices=("scenes", "flickr8k", "clipart"))
     parser.add_argument("--model", default="limner_tiny")
     parser.add_argument("--rows", type=int, default=400)
     parser.add_argument("--seed", type=int, default=4321)
     parser.add_argument("--data", type=Path, default=Path("../shared/data/flickr8k"))
-    parser.add_argument("--table", type=Path, default=Path("flickr8k.lance"))
+    parser.add_argument("--table", type=Path, help="WHAT.lance when left out")
     parser.add_argument("--crowd-pairs", type=int, default=10_000)
+    parser.add_argument("--name", help="of the model in the record; the last part of --model when left out")
     parser.add_argument("--out", type=Path)
     asked = parser.parse_args()
-    bundle = open_bundle(asked.model)
-    found = (
-        scenes(bundle, asked.rows, asked.seed)
-        if asked.what == "scenes"
-        else flickr8k(bundle, asked.data, Table.open(asked.table), asked.crowd_pairs)
-    )
-    record = {
-        "what": asked.what,
-        "model": Path(asked.model).name,
-        "digest": bundle.digest,
-        "found": found,
-        "machine": machine_facts(),
-    }
-    out = asked.out or Path(__file__).parent / "records" / f"filter-quality-{asked.what}.json"
+    bundle, path = open_bundle(asked.model), asked.table or f"{asked.what}.lance"
+    if asked.what == "scenes":
+        found: Any = scenes(bundle, asked.rows, asked.seed)
+    elif asked.what == "flickr8k":
+        found = flickr8k(bundle, asked.data, Table.open(path), asked.crowd_pairs)
+    else:
+        found = clipart(bundle, Table.open(path))
+        print(json.dumps(found))
+    out = asked.out or RECORDS / f"filter-quality-{asked.what}.json"
+    models = json.loads(out.read_text(encoding="utf-8"))["models"] if out.exists() else {}
+    name = asked.name or Path(asked.model).name
+    models[name] = {"digest": bundle.digest, "found": found, "machine": machine_facts()}
+    record = {"what": asked.what, "models": models}
     out.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     print(out)
 

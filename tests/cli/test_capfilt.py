@@ -95,6 +95,8 @@ def test_both_decodings_thresholds_and_cost_by_option(limner, table, tmp_path):
     assert told["cost"]["cost_per_million"] == pytest.approx(
         3.6 * told["cost"]["hours_per_million"], abs=0.05
     )
+    (cost,) = read_records(table.with_suffix(".capfilt") / "records.jsonl", "cost")
+    assert 0.01 < cost["peak_rss_gb"] < 100
     rows = [row for batch in Table.open(table).batches(["key", "synthetic"]) for row in batch]
     labels.write_text(
         "key,text,good\n" + "".join(f'{row["key"]},"{t}",1\n' for row in rows for t in row["synthetic"])

@@ -1,6 +1,7 @@
 """`limner capfilt`: a noisy table in, captions, scores and decisions as new columns of it."""
 
 import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -138,7 +139,7 @@ def capfilt(
     recorder.write("table", path=os.path.relpath(table, folder), rows=opened.num_rows)
     cost = cost_of(result.pictures_per_second, price_per_hour)
     if cost:
-        recorder.write("cost", **cost)
+        recorder.write("cost", **cost, peak_rss_gb=peak_memory_gb())
     page = write_page(folder)
     view = as_view and write_view(as_view, result)
     if as_json:
@@ -230,6 +231,16 @@ def cost_of(pictures_per_second: float | None, price_per_hour: float | None) -> 
     if price_per_hour is not None:
         found |= {"price_per_hour": price_per_hour, "cost_per_million": round(hours * price_per_hour, 2)}
     return found
+
+
+def peak_memory_gb() -> float | None:
+    """The most memory that this process has held; None where the system does not say."""
+    try:
+        import resource
+    except ImportError:
+        return None
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return round(most * (1 if sys.platform == "darwin" else 1024) / 1e9, 3)
 
 
 def write_view(path: Path, result: "CapFiltResult") -> Path:

@@ -19,9 +19,11 @@ THUMBNAIL_PX = 224
 CLEAN = "clean"
 """What the truth column calls a text that describes its picture; anything else says what is wrong."""
 
-_TEXT_COLUMNS = ["texts", "itm_web", "decision_web", "reason_web"]
+TEXTS_COLUMN = "texts"
+
+_WEB_COLUMNS = ["itm_web", "decision_web", "reason_web"]
 _SYNTHETIC_COLUMNS = ["synthetic", "itm_synthetic", "decision_synthetic", "reason_synthetic"]
-_LIGHT = ["key", "decision", "reason", *_TEXT_COLUMNS, *_SYNTHETIC_COLUMNS]
+_LIGHT = ["key", "decision", "reason", *_WEB_COLUMNS, *_SYNTHETIC_COLUMNS]
 _TRUTH = ["truth", "truth_synthetic"]
 
 
@@ -107,7 +109,9 @@ def score(row: Row, side: str = "web") -> float:
 
 
 def _any(lines: Sequence[Line], *, kept: bool, right: bool) -> bool:
-    return any(line.kept is kept and (line.truth == CLEAN) is right for line in lines)
+    return any(
+        line.kept is kept and line.truth is not None and (line.truth == CLEAN) is right for line in lines
+    )
 
 
 def _caught(row: Row) -> bool:
@@ -192,18 +196,21 @@ WITHOUT_TRUTH = (
 )
 
 
-def groups(table: Table) -> list[Group]:
+def groups(
+    table: Table, kinds: Sequence[Kind] | None = None, texts_column: str = TEXTS_COLUMN
+) -> list[Group]:
     """Pick the cases to show.
 
     Args:
         table: with the columns CapFilt adds; with `truth` and `truth_synthetic` the mistakes are known.
+        kinds: of groups; by what is known of the truth when None.
+        texts_column: the web texts.
     Returns: groups that have rows, the most instructive first.
     Raises: DataError when the table was never through CapFilt.
     """
-    rows = read_rows(table)
-    kinds = WITH_TRUTH if table.has("truth") else WITHOUT_TRUTH
+    rows = read_rows(table, texts_column)
     found = []
-    for kind in kinds:
+    for kind in kinds or (WITH_TRUTH if table.has("truth") else WITHOUT_TRUTH):
         members = sorted(
             (row for row in rows if kind.belongs(row)), key=lambda row: (kind.order(row), row.key)
         )
@@ -214,24 +221,28 @@ def groups(table: Table) -> list[Group]:
     return found
 
 
-def read_rows(table: Table) -> list[Row]:
+def read_rows(table: Table, texts_column: str = TEXTS_COLUMN) -> list[Row]:
     """Every row's texts with scores and decisions, without pictures."""
-    missing = [name for name in _LIGHT if not table.has(name)]
+    needed = [*_LIGHT, texts_column]
+    missing = [name for name in needed if not table.has(name)]
     if missing:
         raise DataError(
             f"{table.path} has no column {', '.join(missing)}",
             wanted="a table that CapFilt cleaned",
             hint=f"limner capfilt {table.path}",
         )
-    columns = _LIGHT + [name for name in _TRUTH if table.has(name)]
+    columns = needed + [name for name in _TRUTH if table.has(name)]
     plain = (row for batch in table.batches(columns, batch_size=4096) for row in batch)
-    return [_row(index, values) for index, values in enumerate(plain)]
+    return [_row(index, values, texts_column) for index, values in enumerate(plain)]
 
 
-def _row(position: int, values: Mapping[str, Any]) -> Row:
+def _row(position: int, values: Mapping[str, Any], texts_column: str) -> Row:
     sides = [
         _lines(values, *names)
-        for names in ((*_TEXT_COLUMNS, "truth"), (*_SYNTHETIC_COLUMNS, "truth_synthetic"))
+        for names in (
+            (texts_column, *_WEB_COLUMNS, "truth"),
+            (*_SYNTHETIC_COLUMNS, "truth_synthetic"),
+        )
     ]
     return Row(position, values["key"], values["decision"], *sides)
 

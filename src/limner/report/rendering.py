@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 import limner
@@ -26,7 +26,13 @@ def rendered(template: str, **values: Any) -> str:
         template: name of a file beside this one.
         values: what it shows.
     """
-    jinja = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    jinja = Environment(
+        loader=FileSystemLoader(_HERE),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
     jinja.filters |= {
         "count": count,
         "share": share,
@@ -35,7 +41,7 @@ def rendered(template: str, **values: Any) -> str:
         "reason": reason,
         "signed": signed,
     }
-    return jinja.from_string(_text(template)).render(
+    return jinja.get_template(template).render(
         style=Markup(_text("style.css")), version=limner.__version__, **values
     )
 

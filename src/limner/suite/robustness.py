@@ -82,7 +82,11 @@ def run(
     beyond = ends and not min(ends) <= own <= max(ends)
     notes = (
         f"{reference} is the reference; shifted is the mean over rows of all other domains",
-        "the probe has seen the reference domain alone: its fall under shift is that of adaptation",
+        *(
+            ["the probe has seen the reference domain alone: its fall is that of adaptation"]
+            if settings.probe
+            else []
+        ),
         *(
             [f"the line is continued: its models score {min(ends)} to {max(ends)}, this {own:.4f}"]
             if beyond

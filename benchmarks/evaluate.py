@@ -1,12 +1,13 @@
 """The evaluation suite beside its peers, on the same weights and arrays, outputs compared first.
 
-    python benchmarks/evaluate.py [--classes 10] [--out benchmarks/records/evaluate.json]
+    python benchmarks/evaluate.py [--classes 2 4 8 16] [--out benchmarks/records/evaluate.json]
 
 Classifier: clip-benchmark's way (one class at a time, all 80 templates) with open_clip, against limner's, on
-the same random CLIP B/32. Probe: the whole grid of 97 penalties with scikit-learn against the sweep.
-Retrieval: what ranks of 5,000 pictures and 25,000 texts add to the peak of a process's memory, in blocks
-and by the whole matrix. Re-ranking: the released evaluation's loop, one query at a time in each direction,
-against limner's, `limner_tiny` on made scenes. What was run is in the record; nothing is extrapolated.
+the same random CLIP B/32, for several numbers of classes: does the ratio hang on it? Probe: the whole grid of
+97 penalties with scikit-learn against the sweep. Retrieval: what ranks of 5,000 pictures and 25,000 texts add
+to the peak of a process's memory, in blocks and by the whole matrix. Re-ranking: the released evaluation's
+loop, one query at a time in each direction, against limner's, `limner_tiny` on made scenes. What was run is
+in the record; nothing is extrapolated.
 """
 
 import argparse
@@ -82,9 +83,14 @@ def one_class_at_a_time(
     return torch.stack(found).numpy()
 
 
-def classifier(classes: int, rounds: int, folder: Path) -> dict[str, Any]:
-    """How long the zero-shot classifier takes to build."""
-    model, tokenizer, bundle = peers(folder)
+def classifier(counts: list[int], rounds: int, folder: Path) -> list[dict[str, Any]]:
+    """How long zero-shot classifiers of so many classes take to build."""
+    made = peers(folder)
+    return [one_classifier(classes, rounds, *made) for classes in counts]
+
+
+def one_classifier(classes: int, rounds: int, model: Any, tokenizer: Any, bundle: Bundle) -> dict[str, Any]:
+    """How long one takes."""
     names, templates = open_clip.IMAGENET_CLASSNAMES[:classes], templates_of("imagenet")
     ours = partial(class_weights, partial(embed_texts, bundle), names, templates)
     theirs = partial(one_class_at_a_time, model, tokenizer, names, templates)
@@ -213,7 +219,7 @@ def reranking(rounds: int, pictures: int = 100, k: int = 16) -> dict[str, Any]:
 def main() -> None:
     """Run all, write the record."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--classes", type=int, default=10)
+    parser.add_argument("--classes", type=int, nargs="+", default=[10])
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--folder", type=Path, default=Path("/tmp/limner-bench-evaluate"))
     parser.add_argument("--out", type=Path, default=Path("benchmarks/records/evaluate.json"))

@@ -25,6 +25,7 @@ from limner.suite.tasks import TASKS
 
 HERE = Path(__file__).resolve().parent
 SHARED = Path(os.environ.get("LIMNER_SHARED", HERE.parents[1] / "shared" / "data"))
+RECORDS = HERE / "records" / "evaluate"
 CIFAR = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 Job = Callable[[Path], tuple[str, str, Selection, dict[str, Any]]]
 
@@ -65,6 +66,11 @@ def _corruptions(work: Path) -> tuple[str, str, Selection, dict[str, Any]]:
     return "corruptions", weights, Selection(path=str(cifar(work))), {}
 
 
+def _corruptions_56(work: Path) -> tuple[str, str, Selection, dict[str, Any]]:
+    weights, baseline = SHARED / "weights" / "resnet56-4bfd9763.th", RECORDS / "corruptions_cifar10.json"
+    return "corruptions", str(weights), Selection(path=str(cifar(work))), {"baseline": str(baseline)}
+
+
 def _shapes(work: Path) -> tuple[str, str, Selection, dict[str, Any]]:
     return "shape_bias", "limner_tiny", Selection(path=""), {}
 
@@ -86,11 +92,17 @@ def _raccoon(work: Path) -> tuple[str, str, Selection, dict[str, Any]]:
 JOBS: dict[str, Job] = {
     "robustness_pacs": _robustness,
     "corruptions_cifar10": _corruptions,
+    "corruptions_cifar10_resnet56": _corruptions_56,
     "shape_bias": _shapes,
     "bias_pacs": _bias,
     "segmentation_scenes": _segments,
     "detection_raccoon": _raccoon,
 }
+
+
+def _named(value: Any) -> Any:
+    """A setting, of a file its name alone."""
+    return Path(value).name if isinstance(value, str) and "/" in value else value
 
 
 def main() -> None:
@@ -113,14 +125,14 @@ def main() -> None:
         "task": task,
         "model": Path(given.model or model).name,
         "digest": bundle.digest,
-        "settings": json.loads(settings.model_dump_json()),
+        "settings": {name: _named(value) for name, value in settings.model_dump(mode="json").items()},
         "rows": len(outcome.samples),
         "measures": {name: list(measure) for name, measure in outcome.measures.items()},
         "details": dict(outcome.details),
         "notes": list(outcome.notes),
         "seconds": round(time.perf_counter() - started, 1),
     }
-    out = HERE / "records" / "evaluate" / f"{given.job}.json"
+    out = RECORDS / f"{given.job}.json"
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     print(json.dumps(record["measures"], indent=1))

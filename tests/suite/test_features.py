@@ -9,10 +9,11 @@ import torch
 from safetensors.numpy import save_file
 
 from limner.checkpoint import Bundle
-from limner.errors import CheckpointError, DataError
+from limner.errors import CheckpointError, DataError, LimnerError
 from limner.shapes import ImageSpec
 from limner.suite.features import feature_folder, features, holds_features, kept_bytes, open_features
 from limner.suite.rows import rows_of
+from limner.suite.run import open_model
 from limner.suite.selection import Selection
 
 
@@ -82,3 +83,12 @@ def test_a_weight_file_holds_no_vectors(tmp_path: Path, blip: Bundle) -> None:
     np.savez(tmp_path / "bad.npz", keys=np.array(["a"]), features=np.ones((2, 2)))
     with pytest.raises(CheckpointError, match="no file of vectors"):
         open_features(tmp_path / "bad.npz")
+
+
+@pytest.mark.parametrize("content", [b"hello", b"PK\x03\x04 cut off", b""])
+def test_a_broken_file_holds_no_vectors_and_is_refused_as_a_model(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "broken.npz"
+    path.write_bytes(content)
+    assert not holds_features(path)
+    with pytest.raises(LimnerError):
+        open_model(str(path))

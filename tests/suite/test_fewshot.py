@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from limner.checkpoint import Bundle
-from limner.errors import DataError
+from limner.config import build
+from limner.errors import CheckpointError, ConfigError, DataError
 from limner.suite.fewshot import FewShotSettings, measure
 from limner.suite.selection import Selection
 from limner.suite.zeroshot import ZeroShotSettings
@@ -42,3 +43,14 @@ def test_one_repeat_has_an_interval_over_samples(table: Path, resnet) -> None:
 def test_too_many_shots_are_refused(table: Path, resnet) -> None:
     with pytest.raises(DataError, match="8 rows to fit on"):
         measure(resnet(), Selection(path=str(table)), FewShotSettings(shots=(9,)), None)
+
+
+@pytest.mark.parametrize("wrong", [{"shots": ()}, {"shots": (0, 1)}, {"methods": ()}])
+def test_curves_without_a_point_are_refused(wrong) -> None:
+    with pytest.raises(ConfigError, match=next(iter(wrong))):
+        build(wrong, FewShotSettings, "--set of fewshot")
+
+
+def test_texts_are_asked_of_a_model_that_reads_them(table: Path, resnet) -> None:
+    with pytest.raises(CheckpointError, match="reads no texts"):
+        measure(resnet(), Selection(path=str(table)), FewShotSettings(methods=("from_text",)), None)

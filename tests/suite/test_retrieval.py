@@ -35,5 +35,5 @@ def test_measures_equal_those_of_the_whole_matrix(table: Path, blip: Bundle, top
 def test_what_cannot_is_refused(table: Path, resnet) -> None:
     with pytest.raises(CheckpointError, match="without ITM"):
         measure(resnet(), Selection(path=str(table)), RetrievalSettings(top_k=4), None)
-    with pytest.raises(DataError, match="has a text"):
+    with pytest.raises(DataError, match="no column 'none'"):
         measure(resnet(), Selection(path=str(table), texts_column="none"), RetrievalSettings(), None)

@@ -14,11 +14,18 @@ def test_an_exact_model_is_right_everywhere_and_above_the_line(made, colours):
     assert next(iter(values)) == "top1_shifted"
     assert values["top1_shifted"] == values["top1_bright"] == values["top1_dim"] == 1
     assert found.measures["effective_robustness"].value > 0
+    assert any("line is continued" in note and "0.6 to 0.8, this 1.0" in note for note in found.notes)
     assert {"probe_shifted", "probe_bright", "probe_dim"} <= values.keys()
     learnt = [s for s in found.samples if "probe" not in s]
     assert {s["domain"] for s in learnt} == {"bright"}
     assert 0 < len(learnt) < 20
     assert sum("probe" in s for s in found.samples if s["domain"] == "dim") == 20
+
+
+def test_classes_that_the_model_lacks_are_told(made, colours):
+    other = made("classifier")._replace(labels=("red", "violet"))
+    found = run(other, Selection(path=colours), RobustnessTask(probe=0))
+    assert any("classes the model lacks: blue" in note for note in found.notes)
 
 
 def test_a_clip_is_measured_zero_shot(made, colours):

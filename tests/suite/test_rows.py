@@ -32,11 +32,16 @@ def test_only_keeps_columns_together(table: Path) -> None:
 def test_nothing_left_and_nothing_said_are_refused(table: Path) -> None:
     with pytest.raises(DataError, match="no row of"):
         rows_of(Selection(path=str(table), where="label = 'pink'"))
-    bare = rows_of(Selection(path=str(table), texts_column="none"))
+    bare = rows_of(Selection(path=str(table)))._replace(texts=[[]] * 36)
     with pytest.raises(DataError, match="has a text"):
         bare.captioned()
     with pytest.raises(DataError, match="has a label"):
         bare._replace(labels=[""] * len(bare.keys)).labelled()
+
+
+def test_a_column_of_texts_that_is_not_there_is_refused(table: Path) -> None:
+    with pytest.raises(DataError, match="no column 'capshun'"):
+        rows_of(Selection(path=str(table), texts_column="capshun"))
 
 
 def test_the_digest_changes_with_what_rows_say(table: Path, tmp_path: Path) -> None:

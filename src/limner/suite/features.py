@@ -9,6 +9,7 @@ import hashlib
 import json
 from pathlib import Path
 from typing import Any, Final, Literal
+from zipfile import is_zipfile
 
 import numpy as np
 import torch
@@ -127,6 +128,8 @@ def holds_features(path: Path) -> bool:
     if not path.is_file():
         return False
     if path.suffix == ".npz":
+        if not is_zipfile(path):
+            return False
         with np.load(path) as arrays:
             return {"keys", "features"} <= set(arrays.files)
     if path.suffix == ".safetensors":

@@ -5,10 +5,10 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
-from pydantic import Field
+from pydantic import Field, PositiveInt
 
 from limner.checkpoint import Bundle
-from limner.errors import DataError
+from limner.errors import CheckpointError, DataError
 from limner.evaluate.fewshot import draw, least_squares, repeats_interval, shots_worth
 from limner.evaluate.pictures import Progress
 from limner.evaluate.probe import fit, fit_around
@@ -39,9 +39,9 @@ class FewShotSettings(SplitSettings):
         names: of the classes, as in zeroshot.
     """
 
-    shots: tuple[int, ...] = (1, 2, 4, 8, 16)
+    shots: tuple[PositiveInt, ...] = Field(default=(1, 2, 4, 8, 16), min_length=1)
     repeats: int = Field(default=5, ge=1)
-    methods: tuple[Method, ...] = ("probe", "from_text", "least_squares")
+    methods: tuple[Method, ...] = Field(default=("probe", "from_text", "least_squares"), min_length=1)
     c: float = Field(default=0.316, gt=0)
     templates: str = "imagenet"
     names: str = ""
@@ -75,6 +75,12 @@ def measure(
     train_truth, truth = found.truth(found.train), found.truth(found.test)
     shots = _possible(settings.shots, train_truth)
     methods = [method for method in settings.methods if method != "from_text" or spaces.text]
+    if not methods:
+        raise CheckpointError(
+            f"{bundle.path} is a {bundle.kind}, which reads no texts",
+            wanted="a CLIP or a BLIP for from_text",
+            hint='--set methods=["probe"]',
+        )
     right = {
         method: {k: _repeated(method, spaces, train_truth, truth, k, settings) for k in shots}
         for method in methods

@@ -102,7 +102,7 @@ def column_of(selection: Selection, name: str, keys: Sequence[str]) -> list[str]
         raise DataError(
             f"no column {name!r} in {selection.path}",
             wanted=f"one of {', '.join(table.column_names)}",
-            hint=f"--set group={table.column_names[-1]}",
+            hint=f"limner table {selection.path} shows what its columns hold",
         )
     found = table.arrow(["key", name], selection.where or None)
     values = dict(zip(found["key"].to_pylist(), found[name].to_pylist(), strict=True))

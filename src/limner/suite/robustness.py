@@ -77,9 +77,22 @@ def run(
             rows.keys, right, domains, sight.named, rows.labels, probed, strict=True
         )
     ]
+    unknown = sorted(set(rows.labels) - set(names))
+    own, ends = float(right[~shifted].mean()), [point[0] for point in settings.points]
+    beyond = ends and not min(ends) <= own <= max(ends)
     notes = (
         f"{reference} is the reference; shifted is the mean over rows of all other domains",
-        "the probe has seen the reference domain alone: its fall under shift is that of adaptation",
+        *(
+            ["the probe has seen the reference domain alone: its fall is that of adaptation"]
+            if settings.probe
+            else []
+        ),
+        *(
+            [f"the line is continued: its models score {min(ends)} to {max(ends)}, this {own:.4f}"]
+            if beyond
+            else []
+        ),
+        *([f"top1 cannot be right of classes the model lacks: {', '.join(unknown)}"] if unknown else []),
     )
     return Outcome(measures, samples, {"classes": list(names)}, notes)
 

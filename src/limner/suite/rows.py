@@ -78,7 +78,7 @@ class Rows(NamedTuple):
             raise DataError(
                 f"none of {len(self.keys)} rows of {self.table.path} has a text",
                 wanted="captions in the column texts",
-                hint="--set texts_column=NAME for another column",
+                hint="--texts-column NAME for another column",
             )
         return found
 
@@ -103,10 +103,17 @@ class Rows(NamedTuple):
 def rows_of(selection: Selection) -> Rows:
     """Read what is asked for.
 
-    Raises: DataError when there is no table, or no row is left.
+    Raises: DataError when there is no table or no such column, or no row is left.
     """
     table = Table.open(selection.path, selection.version)
-    columns = [name for name in ("key", "sha256", "label", selection.texts_column) if table.has(name)]
+    texts_column = selection.texts_column
+    if texts_column != "texts" and not table.has(texts_column):
+        raise DataError(
+            f"no column {texts_column!r} in {selection.path}",
+            wanted=f"one of {', '.join(table.column_names)}",
+            hint="--texts-column texts",
+        )
+    columns = [name for name in ("key", "sha256", "label", texts_column) if table.has(name)]
     where = selection.where or None
     positions, found = table.positions(where), table.arrow(columns, where)
     if not len(positions):

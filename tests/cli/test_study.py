@@ -29,10 +29,11 @@ def test_a_study_prints_means_beside_the_papers_and_verdicts(finished):
 def test_json_is_the_same_study_and_has_no_infinity(finished):
     out, _ = finished
     result = CliRunner().invoke(app, [*SMALL, "--out", str(out), "--json"])
-    told = json.loads(result.stdout, parse_constant=lambda word: pytest.fail(word))
+    told = json.loads(result.stdout, parse_constant=pytest.fail)
     assert {row["arm"] for row in told["means"]} == {"none", "filter"}
     assert told["verdicts"][0]["low"] is None
-    assert "reused" in result.stderr and "step " not in result.stderr
+    assert "reused" in result.stderr
+    assert "step " not in result.stderr
 
 
 def test_without_a_name_the_studies_are_listed():

@@ -54,7 +54,7 @@ class Training(NamedTuple):
         sizes: of the model.
         steps: of this training.
         batch_size: pairs a step.
-        lr: peak learning rate from scratch.
+        lr: peak learning rate.
         seed: of weights, order and negatives.
     """
 
@@ -92,19 +92,19 @@ def scratch(training: Training, sources: tuple[Source, ...], sharing: Sharing) -
     }
     text = {"depth": sizes.text_depth, "memory_width": width, "max_positions": 32}
     settings = {"vision": tower | vision, "text": tower | text, "embed_dim": width, "sharing": sharing}
-    return _recipe(training, recipes.ModelSettings(settings=settings), sources, {}, training.lr)
+    return _recipe(training, recipes.ModelSettings(settings=settings), sources, {})
 
 
-def tuned(training: Training, start: Path, clean: Source, part: str) -> recipes.Recipe:
+def tuned(training: Training, start: str, clean: Source, part: str) -> recipes.Recipe:
     """The recipe of captioner, filter or both in one.
 
     Args:
-        training: length; the sizes are those of the start.
-        start: run folder of the model to go on from.
+        training: length and learning rate; the sizes are those of the start.
+        start: name or folder of the model to go on from.
         clean: pairs to learn from.
         part: a name of `TERMS`.
     """
-    return _recipe(training, recipes.ModelSettings(start=str(start)), (clean,), TERMS[part], training.lr / 3)
+    return _recipe(training, recipes.ModelSettings(start=start), (clean,), TERMS[part])
 
 
 def _recipe(
@@ -112,7 +112,6 @@ def _recipe(
     model: recipes.ModelSettings,
     sources: tuple[Source, ...],
     terms: dict[str, float],
-    lr: float,
 ) -> recipes.Recipe:
     steps = training.steps
     tables = tuple(
@@ -132,7 +131,7 @@ def _recipe(
         objective=ObjectiveSettings(
             teacher="none", alpha=0, queue_size=0, label_smoothing=0, **({"qa": 0} | terms)
         ),
-        optim=OptimSettings(lr=lr, warmup_steps=min(100, steps // 4), average=0.98),
+        optim=OptimSettings(lr=training.lr, warmup_steps=min(100, steps // 4), average=0.98),
         train=TrainSettings(
             steps=steps,
             batch_size=training.batch_size,

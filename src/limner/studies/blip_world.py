@@ -1,6 +1,6 @@
 """The small world of the CapFilt study: web pairs of known noise, a clean set in COCO's role, test pairs.
 
-Pictures hold one or two emoji of a few concepts on a plain ground.
+Pictures hold one emoji of a few concepts on a plain ground, unless more is asked for.
 """
 
 from pathlib import Path
@@ -35,13 +35,13 @@ class WorldSettings(Config):
         concepts: what can stand in one.
     """
 
-    web: int = Field(default=1500, ge=16)
+    web: int = Field(default=1000, ge=16)
     clean: int = Field(default=150, ge=8)
     test: int = Field(default=300, ge=8)
     swapped: float = Field(default=0.35, ge=0, le=1)
     junk: float = Field(default=0.05, ge=0, le=1)
     canvas_px: int = Field(default=48, ge=48)
-    most: int = Field(default=2, ge=1, le=4)
+    most: int = Field(default=1, ge=1, le=4)
     concepts: tuple[str, ...] = (
         *("dog", "cat", "frog", "duck", "apple", "banana"),
         *("tree", "car", "rocket", "key", "star", "heart"),

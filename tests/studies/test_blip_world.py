@@ -3,10 +3,8 @@ from collections import Counter
 import pyarrow as pa
 import pytest
 
-from limner.config import build
 from limner.data.scene_language import Scenery, is_exact, nouns_in
 from limner.data.table import Table
-from limner.errors import ConfigError
 from limner.studies.blip_world import CAPTIONED, World, WorldSettings, make_world, pairs_in, with_captioned
 
 SETTINGS = WorldSettings(web=20, clean=8, test=8, swapped=0.3, junk=0.1)
@@ -66,12 +64,3 @@ def test_captioned_texts_are_web_and_synthetic_each_once(made):
         expected.append(texts)
     assert captioned.column(CAPTIONED) == expected
     assert pairs_in(captioned, CAPTIONED) == sum(bool(t.strip()) for texts in expected for t in texts)
-
-
-def test_unknown_concepts_are_refused():
-    from limner.data.scenes import SceneSettings
-
-    with pytest.raises(ConfigError, match="unicorns"):
-        build({"concepts": ["dog", "cat", "fox", "unicorns"]}, SceneSettings, "scenes")
-    with pytest.raises(ConfigError, match="4 or more"):
-        build({"concepts": ["dog", "cat"]}, SceneSettings, "scenes")

@@ -131,4 +131,5 @@ def _mean(row: dict[str, Any] | None) -> str:
 def _values(result: "StudyResult") -> dict[str, Any]:
     """What came out, as plain values; an end that an interval lacks is null."""
     values = result._asdict() | {"out": str(result.out), "page": str(result.page)}
-    return json.loads(json.dumps(values), parse_constant=lambda word: None)
+    plain: dict[str, Any] = json.loads(json.dumps(values), parse_constant=lambda word: None)
+    return plain

@@ -156,3 +156,23 @@ def test_styles_are_names_or_fonts():
     assert SceneSettings(styles=("font:any.ttf",)).styles == ("font:any.ttf",)
     with pytest.raises(ValueError, match="unknown art style 'noto'"):
         SceneSettings(styles=("noto",))
+
+
+def test_only_the_concepts_that_were_asked_for_are_drawn():
+    names = ("dog", "cat", "heart", "palm tree")
+    few = SceneSettings(seed=4, concepts=names)
+    drawn = {thing.concept for index in range(60) for thing in plan_scene(few, index).truth.things}
+    assert drawn == set(names)
+    assert config.digest(SceneSettings(seed=4)) != config.digest(few)
+
+
+def test_no_concepts_leave_scenes_and_digests_as_they_were():
+    assert "concepts" not in SceneSettings(seed=4).model_dump()
+
+
+@pytest.mark.parametrize(
+    ("names", "said"), [(["dog", "cat", "fox", "unicorns"], "unicorns"), (["dog", "cat"], "4 or more")]
+)
+def test_concepts_that_make_no_scenes_are_refused(names, said):
+    with pytest.raises(ConfigError, match=said):
+        config.build({"concepts": names}, SceneSettings, "scenes")

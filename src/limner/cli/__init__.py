@@ -32,6 +32,7 @@ from limner.cli.report import report
 from limner.cli.review import review
 from limner.cli.scrub import scrub
 from limner.cli.search import search
+from limner.cli.study import study
 from limner.cli.table import table
 from limner.cli.terminal import STOPPED, Stopped, leave_on_ctrl_c, talk
 from limner.cli.train import train
@@ -111,6 +112,7 @@ app.command("replay")(replay)
 app.command("report")(report)
 app.command("compare")(compare)
 app.command("human")(human)
+app.command("study")(study)
 app.command("models")(models)
 app.command("inspect")(inspect)
 app.command("convert")(convert)

@@ -9,7 +9,7 @@ import math
 from collections.abc import Sequence
 from functools import cache
 from random import Random
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 from jaxtyping import UInt8
@@ -17,7 +17,7 @@ from PIL import Image
 from pydantic import Field, field_validator
 
 from limner.config import Config
-from limner.data.concepts import CONCEPTS, Concept
+from limner.data.concepts import BY_NAME, CONCEPTS, Concept
 from limner.data.emoji import FONT, STYLES
 from limner.data.loader import Sample
 from limner.data.scene_drawing import Colour, Placement, Plan, draw, shade
@@ -38,13 +38,17 @@ class SceneSettings(Config):
         max_objects: most sprites in a scene, 1 to 4.
         jitter: vary drawing hand, rotation, mirroring, colour, shadow, blur and ground texture. Without it
             every sprite is upright and as its artist drew it, on a plain ground.
+        concepts: names of the concepts that are drawn; empty is all of them.
     """
+
+    LATER: ClassVar = frozenset({"concepts"})
 
     seed: int = 0
     styles: tuple[str, ...] = Field(default=STYLES, min_length=1)
     canvas_px: int = Field(default=128, ge=48, le=1024)
     max_objects: int = Field(default=4, ge=1, le=4)
     jitter: bool = True
+    concepts: tuple[str, ...] = ()
 
     @field_validator("styles")
     @classmethod
@@ -52,6 +56,15 @@ class SceneSettings(Config):
         if unknown := [s for s in styles if s not in STYLES and not s.startswith(FONT)]:
             raise ValueError(f"unknown art style {unknown[0]!r}; there are {', '.join(STYLES)} and font:PATH")
         return styles
+
+    @field_validator("concepts")
+    @classmethod
+    def _enough(cls, concepts: tuple[str, ...]) -> tuple[str, ...]:
+        if unknown := [name for name in concepts if name not in BY_NAME]:
+            raise ValueError(f"unknown concept {unknown[0]!r}; limner.data.concepts has them all")
+        if 0 < len(set(concepts)) < 4:
+            raise ValueError(f"{len(set(concepts))} concepts: give 4 or more, or none for all")
+        return concepts
 
 
 class Scene(NamedTuple):
@@ -125,7 +138,7 @@ def _planned(settings: SceneSettings, index: int, rng: Random) -> Plan:
     hand = (0, 0, 1, 2)[int(rng.random() * 4)] if settings.jitter else 0
     count = 1 + _drawn_index(rng, _COUNT_ODDS[: settings.max_objects])
     counts = _split_count(rng, count, 1 + _drawn_index(rng, _GROUP_ODDS[count]))
-    chosen = [_coloured(rng, concept) for concept in _distinct(rng, len(counts))]
+    chosen = [_coloured(rng, concept) for concept in _distinct(rng, settings.concepts, len(counts))]
     each = [pair for pair, times in zip(chosen, counts, strict=True) for _ in range(times)]
     placements: list[Placement] = []
     things: list[Thing] = []
@@ -166,13 +179,14 @@ def _split_count(rng: Random, count: int, groups: int) -> list[int]:
 
 
 @cache
-def _weighted() -> tuple[Concept, ...]:
+def _weighted(names: tuple[str, ...]) -> tuple[Concept, ...]:
     """Concepts as often as they are to be drawn: those in many colours three times."""
-    return tuple(c for c in CONCEPTS for _ in range(3 if len(c.colours) > 3 else 1))
+    drawn = [concept for concept in CONCEPTS if not names or concept.name in names]
+    return tuple(c for c in drawn for _ in range(3 if len(c.colours) > 3 else 1))
 
 
-def _distinct(rng: Random, count: int) -> list[Concept]:
-    pool, chosen = _weighted(), list[Concept]()
+def _distinct(rng: Random, names: tuple[str, ...], count: int) -> list[Concept]:
+    pool, chosen = _weighted(names), list[Concept]()
     while len(chosen) < count:
         concept = pool[int(rng.random() * len(pool))]
         if concept not in chosen:

@@ -5,8 +5,9 @@ OUT/tables/{emoji,scenes,heldout}.lance   OUT/runs/{raw,cleaned}/   OUT/records.
 """
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from pydantic import Field
 
@@ -26,6 +27,9 @@ from limner.report.page import PAGE_NAME, write_page
 from limner.train.optim import OptimSettings
 from limner.train.settings import TrainSettings
 from limner.train.steps import ObjectiveSettings
+
+FOLDERS: Final = ("tables", "runs")
+"""What a quickstart keeps beside its records."""
 
 
 class QuickstartSettings(Config):
@@ -89,19 +93,22 @@ def run(settings: QuickstartSettings, out: Path, teller: Teller, *, force: bool 
     return job.result()
 
 
-def claim(out: Path, *, force: bool) -> None:
-    """Make sure that a folder is new, empty or a quickstart's, and empty it when all is to be done again.
+def claim(out: Path, *, force: bool, kind: str = "quickstart", folders: Sequence[str] = FOLDERS) -> None:
+    """Make sure that a folder is new, empty or ours, and empty it when all is to be done again.
 
+    Args:
+        out: the folder.
+        force: all is to be done again.
+        kind: of the record that says whose it is.
+        folders: what is removed then, besides records and page.
     Raises: ConfigError when it holds something else.
     """
     records = out / "records.jsonl"
-    ours = records.exists() and any(r["kind"] == "quickstart" for r in read_records(records))
+    ours = records.exists() and any(r["kind"] == kind for r in read_records(records))
     if out.exists() and not ours and any(out.iterdir()):
-        raise ConfigError(
-            f"{out} is not empty and holds no quickstart", wanted="a new folder", hint="--out NEW"
-        )
+        raise ConfigError(f"{out} is not empty and holds no {kind}", wanted="a new folder", hint="--out NEW")
     if ours and force:
-        for name in ("tables", "runs"):
+        for name in folders:
             shutil.rmtree(out / name, ignore_errors=True)
         for name in (PAGE_NAME, "records.jsonl"):
             (out / name).unlink(missing_ok=True)
@@ -198,14 +205,8 @@ class _Quickstart:
         recipe = recipes.resolve(self._recipe(column, version))
 
         def work() -> Facts:
-            if (folder / "recipe.toml").exists() and recipes.read(
-                folder / "recipe.toml"
-            ).digest != recipe.digest:
-                shutil.rmtree(folder)
             self.teller.say(f"fine-tuning on the {name} table: {recipe.train.steps} steps")
-            done = recipes.run(recipe, folder, resume=folder.exists(), report=self.teller.say)
-            if done.model is None:
-                raise KeyboardInterrupt
+            trained(recipe, folder, self.teller)
             return {"digest": load(folder).digest, "recipe": recipe.digest}
 
         facts = self.stages.run(
@@ -268,6 +269,19 @@ class _Quickstart:
 
         facts = self.stages.run("report", "Report", {}, work, lambda facts: False)
         return self.out / str(facts["page"])
+
+
+def trained(recipe: recipes.Recipe, folder: Path, teller: Teller) -> None:
+    """Train a recipe, going on where it stopped; a run of another recipe in the folder makes way.
+
+    Raises: KeyboardInterrupt when it was stopped.
+    """
+    recipe, there = recipes.resolve(recipe), folder / "recipe.toml"
+    if there.exists() and recipes.read(there).digest != recipe.digest:
+        shutil.rmtree(folder)
+    done = recipes.run(recipe, folder, resume=folder.exists(), report=teller.say)
+    if done.model is None:
+        raise KeyboardInterrupt
 
 
 def model_digest(folder: Path) -> str | None:

@@ -37,7 +37,7 @@ def test_agreement_is_of_captions_word_by_word(bundle: Bundle, monkeypatch: pyte
     texts = iter([["a red cat", "one dog"], ["a blue cat", "one dog"]])
     monkeypatch.setattr(
         "limner.capfilt.fewer.caption_images",
-        lambda bundle, images, keys, decoding, **how: [[Caption(text, -1.0)] for text in next(texts)],
+        lambda bundle, images, keys, decoding, **how: [[Caption(text, -1.0, ())] for text in next(texts)],
     )
     found = agreement(bundle, merging(bundle, 1), pixels(bundle, 2), GREEDY)
     assert (found.same, found.words) == (1, pytest.approx((4 / 6 + 1) / 2))

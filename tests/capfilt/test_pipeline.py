@@ -1,5 +1,6 @@
 """The whole job on a table of 23 rows: what it writes, what it leaves alone, and how it is interrupted."""
 
+import copy
 import json
 import signal
 import subprocess
@@ -428,3 +429,16 @@ def test_each_picture_is_decoded_once(
     monkeypatch.setattr(measure_module, "decode", counted)
     run(noisy, bundle, other_bundle, SETTINGS)
     assert len(seen) == len(set(seen)) == 23
+
+
+def test_where_weights_lie_in_memory_changes_no_bit(noisy: Table, bundle: Bundle) -> None:
+    straight = run(noisy, bundle, bundle).table
+    askew = copy.deepcopy(bundle.model)
+    for weight in askew.parameters():
+        room = torch.empty(weight.numel() + 1)
+        weight.data = room[1:].view_as(weight).copy_(weight.data)
+    crooked = bundle._replace(model=askew)
+    again = run(straight, crooked, crooked, force=True).table
+    assert all(weight.data_ptr() % 64 == 0 for weight in askew.parameters())
+    columns = ["itm_web", "itc_web", "itc_synthetic"]
+    assert again.arrow(columns) == straight.arrow(columns)

@@ -137,13 +137,14 @@ def test_who_works_is_asked_of_ray_alone(limner, table, monkeypatch):
 def test_ray_works_quietly_and_gives_the_same(limner, table):
     pytest.importorskip("ray")
     command = [sys.executable, "-m", "limner", "capfilt", str(table), "--json"]
-    many = [*command, "--engine", "ray", "--workers", "2", "--set", "chunk_rows=2", "--set", "batch_size=2"]
+    command += ["--set", "chunk_rows=2", "--set", "batch_size=2"]
+    many = [*command, "--engine", "ray", "--workers", "2"]
     quiet = {**os.environ, "OMP_NUM_THREADS": "1"}
     on_ray = subprocess.run(many, capture_output=True, text=True, check=False, env=quiet)
     assert on_ray.returncode == 0, on_ray.stderr
     assert [line for line in on_ray.stderr.splitlines() if "limner_tiny" not in line] == ["capfilt …"]
     first = Table.open(table).arrow(["key", *DECIDED.names])
-    alone = [*command, "--force", "--set", "batch_size=2"]
+    alone = [*command, "--force"]
     told = json.loads(subprocess.run(alone, capture_output=True, text=True, check=True, env=quiet).stdout)
     assert told["ledger"] == json.loads(on_ray.stdout)["ledger"]
     assert Table.open(table).arrow(["key", *DECIDED.names]) == first

@@ -159,7 +159,9 @@ def _most(ray: Any, pool: RayPool) -> int:
 
 def _measured(ray: Any, pool: RayPool, job: Job, spans: Sequence[range]) -> Iterator[Piece]:
     most = _most(ray, pool)
-    ray.data.DataContext.get_current().enable_progress_bars = False
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False
+    context.raise_original_map_exception = True  # an error that the user can mend comes through as it is
     settings = job.settings
     size = math.ceil(settings.chunk_rows / settings.batch_size) * settings.batch_size
     portions = [{"start": span.start, "stop": span.stop} for span in cut(spans, size)]

@@ -43,7 +43,7 @@ def report(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Make the web page of a run again, or the report of a cleaned table.
+    """Make the page of a run or of a cleaned table.
 
     A run's page is made from RUN/records.jsonl and its table, a table's from the columns that CapFilt wrote:
     thresholds, scores, what replaced what, diversity, decodings, agreement of ITM, ITC and people, cost. No

@@ -160,7 +160,7 @@ class Table:
         return self.num_rows
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self).open, (self.path.absolute(), self.version)  # another process opens it itself
+        return _opened, (self.path.absolute(), self.version)  # another process opens it itself
 
     def has(self, name: str) -> bool:
         """Whether the table has a column."""
@@ -352,3 +352,7 @@ class Table:
 
     def _require(self, names: Iterable[str]) -> None:
         table_reading.require(self.path, self.column_names, names)
+
+
+def _opened(path: Path, version: int) -> Table:
+    return Table.open(path, version)

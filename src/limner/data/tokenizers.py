@@ -141,7 +141,7 @@ class WordPiece:
         return json.dumps(json.loads(self._tokenizer.to_str()), ensure_ascii=False, indent=1) + "\n"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return WordPiece.from_json, (self.to_json(),)
+        return _from_json, (self.to_json(),)
 
     @property
     def tokens(self) -> list[str]:
@@ -211,6 +211,10 @@ class WordPiece:
     def _ids(self, texts: Sequence[str], max_tokens: int) -> list[list[int]]:
         rows = [e.ids for e in self._tokenizer.encode_batch(list(texts))]
         return [ids if len(ids) <= max_tokens else [*ids[: max_tokens - 1], self.sep_id] for ids in rows]
+
+
+def _from_json(text: str) -> WordPiece:
+    return WordPiece.from_json(text)
 
 
 def _normalizer() -> NormalizerSequence:

@@ -1,31 +1,8 @@
 import pyarrow as pa
 import pytest
 
-from limner.data.table_writing import appearing, first_line, remembering
+from limner.data.table_writing import first_line, remembering
 from limner.errors import DataError
-
-
-def test_a_place_appears_when_the_block_ends_well(tmp_path):
-    with appearing(tmp_path / "new") as unfinished:
-        unfinished.mkdir()
-        (unfinished / "file").write_text("x")
-        assert not (tmp_path / "new").exists()
-    assert [path.name for path in tmp_path.iterdir()] == ["new"]
-
-
-def test_what_was_there_stays_when_the_block_fails(tmp_path):
-    (tmp_path / "old").mkdir()
-    (tmp_path / "old" / "file").write_text("kept")
-
-    def fail():
-        with appearing(tmp_path / "old") as unfinished:
-            unfinished.mkdir()
-            raise KeyError
-
-    with pytest.raises(KeyError):
-        fail()
-    assert [path.name for path in tmp_path.iterdir()] == ["old"]
-    assert (tmp_path / "old" / "file").read_text() == "kept"
 
 
 def test_what_rows_raise_is_remembered():

@@ -15,7 +15,8 @@ import pyarrow as pa
 from jaxtyping import Int64
 
 from limner.data import table_changes, table_reading
-from limner.data.table_writing import appearing, first_line, remembering
+from limner.data.appearing import appearing, tidy
+from limner.data.table_writing import first_line, remembering
 from limner.errors import DataError
 
 QUESTION: Final = pa.struct([("question", pa.string()), ("answers", pa.list_(pa.string()))])
@@ -118,6 +119,7 @@ class Table:
         import lance
 
         path = Path(path)
+        tidy(path)
         if path.exists() and not overwrite:
             raise DataError(f"{path} exists already", hint="choose another --out, or pass --overwrite")
         failures: list[BaseException] = []

@@ -1,10 +1,6 @@
-"""How a table's files come to be: whole or not at all, and what Lance says of a failure in one line."""
+"""What goes wrong while a table is written, as it was raised, and what Lance says of it in one line."""
 
-import os
-import shutil
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
-from pathlib import Path
 
 import pyarrow as pa
 
@@ -28,26 +24,6 @@ def remembering(
     except BaseException as error:
         failures.append(error)
         raise
-
-
-@contextmanager
-def appearing(path: Path) -> Iterator[Path]:
-    """A hidden folder that takes the name `path` when the block ends well, and is gone when it does not."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.parent / f".{path.name}.{os.getpid()}.unfinished"
-    replaced = unfinished.with_suffix(".replaced")
-    shutil.rmtree(unfinished, ignore_errors=True)
-    try:
-        yield unfinished
-        with suppress(FileNotFoundError):
-            path.rename(replaced)
-        unfinished.rename(path)
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
-        if path.exists():
-            shutil.rmtree(replaced, ignore_errors=True)
-        elif replaced.exists():
-            replaced.rename(path)
 
 
 def _columns(schema: pa.Schema) -> str:

@@ -1,15 +1,12 @@
 """Where an export goes: a folder that appears whole or not at all, and never instead of something else."""
 
 import json
-import os
-import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-import psutil
-
+from limner.data import appearing as whole
 from limner.errors import DataError
 
 MARK: Final = ".limner-export.json"
@@ -28,29 +25,19 @@ def appearing(out: Path, about: dict[str, Any], *, overwrite: bool, holding: Pat
     Raises: DataError when `out` exists and `overwrite` is False, or it is no export, or it holds `holding`,
             or the disk does not take it.
     """
-    _refuse_taken(out, overwrite, holding)
     try:
+        whole.tidy(out)
+        _refuse_taken(out, overwrite, holding)
         out.parent.mkdir(parents=True, exist_ok=True)
-        _clear(out)
     except OSError as error:
         raise DataError(f"{out} cannot be made: {error}", hint="choose another --out") from error
-    unfinished = out.parent / f".{out.name}.{os.getpid()}.unfinished"
-    replaced = unfinished.with_suffix(".replaced")
     try:
-        unfinished.mkdir()
-        yield unfinished
-        (unfinished / MARK).write_text(json.dumps(about) + "\n", encoding="utf-8")
-        with suppress(FileNotFoundError):
-            out.rename(replaced)
-        unfinished.rename(out)
+        with whole.appearing(out) as unfinished:
+            unfinished.mkdir()
+            yield unfinished
+            (unfinished / MARK).write_text(json.dumps(about) + "\n", encoding="utf-8")
     except OSError as error:
         raise DataError(f"{out} cannot be written: {error}", hint="is there room on the disk?") from error
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
-        if out.exists():
-            shutil.rmtree(replaced, ignore_errors=True)
-        elif replaced.exists():
-            replaced.rename(out)
 
 
 def _refuse_taken(out: Path, overwrite: bool, holding: Path) -> None:
@@ -66,21 +53,3 @@ def _refuse_taken(out: Path, overwrite: bool, holding: Path) -> None:
             wanted=f"an empty folder, or one with a {MARK}",
             hint="choose another --out, or remove it yourself",
         )
-
-
-def _clear(out: Path) -> None:
-    """Tidy up after a killed export to this place: what it had replaced comes back, the rest goes."""
-    for path in list(out.parent.iterdir()):
-        if not path.name.startswith(f".{out.name}."):
-            continue
-        pid, _, state = path.name[len(out.name) + 2 :].partition(".")
-        if state not in ("unfinished", "replaced") or not pid.isdigit() or _is_at_work(int(pid)):
-            continue
-        if state == "replaced" and not out.exists():
-            path.rename(out)
-        else:
-            shutil.rmtree(path, ignore_errors=True)
-
-
-def _is_at_work(pid: int) -> bool:
-    return pid != os.getpid() and bool(psutil.pid_exists(pid))

@@ -6,7 +6,7 @@ import pytest
 from limner.capfilt.decision import KEEP
 from limner.config import build
 from limner.data.table import Table
-from limner.errors import ConfigError
+from limner.errors import ConfigError, DataError
 from limner.record import read_records
 from limner.studies import STUDIES
 from limner.studies.blip import SMALL, CapFiltStudy, run
@@ -113,6 +113,25 @@ def test_a_killed_study_goes_on_where_it_stopped(finished, tmp_path):
     whole = {r["name"]: r["facts"] for r in stages(finished.out)}
     mine = {r["name"]: r["facts"] for r in stages(out)}
     assert mine["0/filter"]["measures"] == whole["0/filter"]["measures"]
+
+
+def test_a_threshold_by_labels_redoes_what_hangs_on_it_alone(finished, tmp_path):
+    out = shutil.copytree(finished.out, tmp_path / "out")
+    by_labels = SETTINGS.model_copy(update={"labelled": 24, "precision": 0.1})
+    run(by_labels, out, Teller())
+    again = {record["name"][2:]: record for record in stages(out)[len(CELLS) :]}
+    assert [name for name in CELLS if not again[name]["reused"]] == ["capfilt/nucleus", "filter", "both"]
+    assert again["capfilt/nucleus"]["facts"]["threshold"] != 0.5
+    labels = (out / "seed0" / "tables" / "labels.csv").read_text().splitlines()
+    assert labels[0] == "key,text,good"
+    assert len(labels) == 25
+
+
+def test_labels_that_promise_too_little_say_what_to_set(finished, tmp_path):
+    out = shutil.copytree(finished.out, tmp_path / "out")
+    with pytest.raises(DataError, match="no threshold is sure to keep texts") as caught:
+        run(SETTINGS.model_copy(update={"labelled": 24, "precision": 0.99}), out, Teller())
+    assert "--set labelled=0" in caught.value.hint
 
 
 def test_one_arm_needs_no_capfilt(tmp_path):

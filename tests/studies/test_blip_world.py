@@ -1,11 +1,10 @@
 from collections import Counter
 
-import pyarrow as pa
 import pytest
 
 from limner.data.scene_language import Scenery, is_exact, nouns_in
 from limner.data.table import Table
-from limner.studies.blip_world import CAPTIONED, World, WorldSettings, make_world, pairs_in, with_captioned
+from limner.studies.blip_world import World, WorldSettings, has_version, make_world
 
 SETTINGS = WorldSettings(web=20, clean=8, test=8, swapped=0.3, junk=0.1)
 
@@ -49,18 +48,9 @@ def test_facts_name_what_was_made(made, tmp_path):
     assert not set(other["fingerprints"].values()) & set(facts["fingerprints"].values())
 
 
-def test_captioned_texts_are_web_and_synthetic_each_once(made):
-    table = Table.open(made[0].web)
-    web = table.column("texts")
-    synthetic = [[row[0] if number % 2 else f"text {number}"] for number, row in enumerate(web)]
-    column = pa.table({"synthetic": pa.array(synthetic, pa.list_(pa.string()))})
-    captioned = with_captioned(table.add_columns(column, "test"))
-    expected = []
-    for mine, new in zip(web, synthetic, strict=True):
-        texts = []
-        for text in mine + new:
-            if text not in texts:
-                texts.append(text)
-        expected.append(texts)
-    assert captioned.column(CAPTIONED) == expected
-    assert pairs_in(captioned, CAPTIONED) == sum(bool(t.strip()) for texts in expected for t in texts)
+def test_a_version_that_is_not_there(made, tmp_path):
+    web = made[0].web
+    assert has_version(web, 1)
+    assert not has_version(web, 1, "no_such_column")
+    assert not has_version(web, 99)
+    assert not has_version(tmp_path / "nowhere.lance", 1)

@@ -6,17 +6,14 @@ Pictures hold one emoji of a few concepts on a plain ground, unless more is aske
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-import pyarrow as pa
 from pydantic import Field
 
 from limner.config import Config
 from limner.data.scene_table import NoiseSettings, build_scenes_table
 from limner.data.scenes import SceneSettings
 from limner.data.table import Table
+from limner.errors import DataError
 from limner.quickstart.tables import fingerprint
-
-CAPTIONED: Final = "texts_captioned"
-"""Column of the web texts with the synthetic ones beside them, nothing filtered."""
 
 _FAMILIES: Final = {"web": 21_000_000, "clean": 22_000_000, "test": 23_000_000}
 
@@ -90,16 +87,14 @@ def make_world(world: World, settings: WorldSettings, seed: int) -> dict[str, An
     }
 
 
-def with_captioned(table: Table) -> Table:
-    """Add `texts_captioned` to a cleaned table: web and synthetic texts, each different one once."""
-    both = [
-        list(dict.fromkeys([*web, *synthetic]))
-        for web, synthetic in zip(table.column("texts"), table.column("synthetic"), strict=True)
-    ]
-    columns = pa.table({CAPTIONED: pa.array(both, pa.list_(pa.string()))})
-    return table.add_columns(columns, "study: web and synthetic texts, unfiltered")
-
-
 def pairs_in(table: Table, column: str) -> int:
     """How many pairs a column holds; blank texts are none."""
     return sum(bool(text and text.strip()) for texts in table.column(column) for text in texts or ())
+
+
+def has_version(path: Path, version: int, column: str = "texts") -> bool:
+    """Whether a table has a version with a column."""
+    try:
+        return Table.open(path, version).has(column)
+    except DataError:
+        return False

@@ -3,6 +3,7 @@
     python benchmarks/capfilt.py                          every case, batch 1 and 8
     python benchmarks/capfilt.py --case decode_beam       some cases
     python benchmarks/capfilt.py --batch 1 --rounds 5     one batch size, more rounds
+    python benchmarks/capfilt.py --case --floor           what decoding costs in matrix products alone (CPU)
     python benchmarks/capfilt.py --write                  also write benchmarks/records/capfilt-<device>.json
 
 The models are BLIP-base at 384 pixels with random weights, which limner writes in transformers' names.
@@ -33,6 +34,7 @@ from limner.convert.keymap import write
 from limner.models import MODELS
 from limner.models.blip import BLIP, BLIPConfig, with_heads
 from limner.models.generate import Decoding, Generated, generate
+from limner.models.packed import PackedLinear, decoder_of
 from limner.train.precision import cpu_has_bf16
 from models import synchronise, write_record
 
@@ -321,6 +323,31 @@ def measure(name: str, pair: Pair, work: Given, rounds: int, device: str) -> Tim
     return Timing(name, "transformers", count, "fp32", mine, other, other / mine, BARS[name], apart)
 
 
+def floor(pair: Pair, work: Given, rounds: int) -> dict[str, float]:
+    """Seconds of the matrix products of decoding and nothing else: no attention, no choice of tokens.
+
+    Returns: "beam" and "nucleus": a step's products once a token, and the pictures' keys and values.
+    """
+    decoder = decoder_of(pair.captioner)
+    layers = [layer for layer in decoder.tower.modules() if isinstance(layer, PackedLinear)]
+    found = {}
+    for name, count in (("beam", THEIR_BEAM["num_beams"]), ("nucleus", SAMPLES)):
+        rows = torch.randn(len(work.pixels) * count, 1, max(layer.weight.shape[1] for layer in layers))
+        given = [rows[..., : layer.weight.shape[1]].contiguous() for layer in layers]
+        states = rows[..., : pair.captioner.config.text.width].contiguous()
+        seconds = []
+        for _ in range(rounds):
+            start = time.process_time()
+            pair.captioner.decoder_memory(work.tokens)
+            for _ in range(TOKENS):
+                for layer, x in zip(layers, given, strict=True):
+                    layer(x)
+                decoder.score(states)
+            seconds.append(time.process_time() - start)
+        found[name] = statistics.median(seconds)
+    return found
+
+
 def native_bf16(device: str) -> bool:
     """Whether bf16 is computed, and not emulated."""
     return device == "cuda" or cpu_has_bf16()
@@ -334,6 +361,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--floor", action="store_true")
     parser.add_argument("--write", action="store_true")
     asked = parser.parse_args()
     torch.set_num_threads(asked.threads)
@@ -348,6 +376,9 @@ def main() -> None:
             for name in asked.case:
                 rows.append(measure(name, pair, work, asked.rounds, asked.device))
                 print(ROW.format(**rows[-1]._asdict()), flush=True)
+            if asked.floor:
+                for name, seconds in floor(pair, work, asked.rounds).items():
+                    print(f"decode_{name}: {seconds:.2f} s of matrix products at batch {batch}", flush=True)
     if asked.write:
         names = ("case", "batch", "dtype")
         write_record(RECORDS / f"capfilt-{asked.device}.json", rows, names, asked.device, asked.rounds)

@@ -56,6 +56,10 @@ def test_the_page_shows_what_capfilt_did(tmp_path):
     text = write_study(tmp_path, PAGE._replace(cleanings={0: {"beam": facts}})).read_text(encoding="utf-8")
     assert "0, beam" in text
     assert text.count("62.5 %") == 6
+    assert "<td>0.381</td>" not in text, "an older study has told no threshold"
+    facts["threshold"] = 0.381
+    told = write_study(tmp_path, PAGE._replace(cleanings={0: {"beam": facts}})).read_text(encoding="utf-8")
+    assert "<td>0.381</td>" in told
 
 
 def test_a_single_seed_has_no_interval(tmp_path):

@@ -118,7 +118,8 @@ def test_a_killed_study_goes_on_where_it_stopped(finished, tmp_path):
 def test_a_threshold_by_labels_redoes_what_hangs_on_it_alone(finished, tmp_path):
     out = shutil.copytree(finished.out, tmp_path / "out")
     by_labels = SETTINGS.model_copy(update={"labelled": 24, "precision": 0.1})
-    run(by_labels, out, Teller())
+    result = run(by_labels, out, Teller())
+    assert "filtered" not in {row["measure"] for row in result.means}
     again = {record["name"][2:]: record for record in stages(out)[len(CELLS) :]}
     assert [name for name in CELLS if not again[name]["reused"]] == ["capfilt/nucleus", "filter", "both"]
     assert again["capfilt/nucleus"]["facts"]["threshold"] != 0.5

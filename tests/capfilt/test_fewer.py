@@ -147,7 +147,19 @@ def test_texts_that_neither_scores_do_not_count(
     assert (found[0].pictures, found[0].same) == (2, 1)
     assert (found[1].texts, found[1].same) == (3, 2)  # what was screened is dropped, as is 0.2
     assert found[1].apart == pytest.approx(0.2)
-    assert asked == [(job, [range(0, 32, 2)]), (quick, [range(0, 32, 2)])]  # from all over the table
+    assert [spans for _, spans in asked] == [[range(0, 32, 2)]] * 2  # from all over the table
+    assert [one.captioner for one, _ in asked] == [job.captioner, quick.captioner]
+
+
+def test_captions_are_searched_so_that_chance_has_no_part(
+    make_table: Callable[..., Table], bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    several = MERGE.model_copy(update={"captions_per_picture": 3, "also": Decoding(method="beam")})
+    job = Job(make_table([["a cat"]]), bundle, bundle, several)
+    asked = _measured(monkeypatch, [_row("a cat", 0.9)], [_row("a cat", 0.9)])
+    job_agreement(job, merged(job))
+    for one, _ in asked:
+        assert one.settings.writings == ((Decoding(method="beam", max_tokens=6), 1),)
 
 
 def test_nothing_is_said_of_pictures_that_cannot_be_read(

@@ -169,9 +169,10 @@ def merged(job: Job) -> Job:
 
 
 def job_agreement(job: Job, quick: Job) -> tuple[Agreement, Judged] | None:
-    """Measure a few rows by both, from all over the table, as the whole job would.
+    """Measure a few rows by both, from all over the table.
 
-    Of several captions of a picture the first counts; speed is that of the captioner's image encoder.
+    Captions are searched, one a picture: drawn ones part for good at the first word that falls otherwise, and
+    would tell of chance. Speed is that of the captioner's image encoder.
 
     Args:
         job: with the whole models.
@@ -180,7 +181,9 @@ def job_agreement(job: Job, quick: Job) -> tuple[Agreement, Judged] | None:
     """
     total = job.table.num_rows
     sample = range(0, total, max(1, total // _PICTURES))[:_PICTURES]
-    ones, others = ([row for piece in measure(each, [sample]) for row in piece.rows] for each in (job, quick))
+    ones, others = (
+        [row for piece in measure(_searching(each), [sample]) for row in piece.rows] for each in (job, quick)
+    )
     pairs = [pair for pair in zip(ones, others, strict=True) if not any(row["picture"] for row in pair)]
     if not pairs:
         return None
@@ -188,6 +191,12 @@ def job_agreement(job: Job, quick: Job) -> tuple[Agreement, Judged] | None:
     images = _opened(job.captioner, [row["image"] or b"" for row in job.table.rows(sample, ["image"])])
     speed = _speed(job.captioner, quick.captioner, images)
     return _compared(first, second, speed), _judged(pairs, job.settings.threshold)
+
+
+def _searching(job: Job) -> Job:
+    decoding = job.settings.decoding.model_copy(update={"method": "beam"})
+    searched = {"decoding": decoding, "captions_per_picture": 1, "also": None}
+    return job._replace(settings=job.settings.model_copy(update=searched))
 
 
 def _judged(pairs: Sequence[tuple[dict[str, Any], dict[str, Any]]], threshold: float) -> Judged:

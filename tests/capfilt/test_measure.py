@@ -39,6 +39,7 @@ def test_pieces_say_where_they_stand(noisy: Table, bundle: Bundle) -> None:
 def test_spans_are_cut_from_where_each_begins() -> None:
     assert list(cut([range(0, 5), range(7, 9)], 2)) == [*map(range, (0, 2, 4, 7), (2, 4, 5, 9))]
     assert list(cut([range(3, 3)], 2)) == []
+    assert [list(part) for part in cut([range(1, 12, 4)], 2)] == [[1, 5], [9]]
 
 
 def test_a_batch_of_broken_pictures_is_measured_too(make_table: Callable[..., Table], bundle: Bundle) -> None:

@@ -15,12 +15,14 @@ import torch
 
 from limner.capfilt import measure as measure_module
 from limner.capfilt.decision import DECIDED, KEEP
+from limner.capfilt.fewer import merged, merging
 from limner.capfilt.ledger import check, tally
-from limner.capfilt.pipeline import CapFiltResult, run
+from limner.capfilt.measure import Job
+from limner.capfilt.pipeline import CapFiltResult, is_measured, run
 from limner.capfilt.settings import CapFiltSettings
 from limner.checkpoint import Bundle, load, save_bundle
 from limner.data.table import Table
-from limner.errors import CheckpointError, DataError
+from limner.errors import CheckpointError, ConfigError, DataError
 from limner.models.blip import BLIP
 from limner.models.generate import Decoding
 from limner.record import Recorder, read_records
@@ -442,3 +444,69 @@ def test_where_weights_lie_in_memory_changes_no_bit(noisy: Table, bundle: Bundle
     assert all(weight.data_ptr() % 64 == 0 for weight in askew.parameters())
     columns = ["itm_web", "itc_web", "itc_synthetic"]
     assert again.arrow(columns) == straight.arrow(columns)
+
+
+# ---------------------------------------------------------------- merged tokens
+
+MERGE = SETTINGS.model_copy(update={"merge": 2})
+
+
+def test_merging_is_of_both_models_and_stands_in_the_record(
+    noisy: Table, bundle: Bundle, other_bundle: Bundle
+) -> None:
+    whole = run(noisy, bundle, other_bundle, SETTINGS)
+    quick = run(whole.table, bundle, other_bundle, MERGE)
+    assert (quick.reused, quick.measured) == ("nothing", 23)
+    origin = quick.table.rows([0], ["capfilt"])[0]["capfilt"]
+    assert CapFiltSettings.model_validate_json(origin["settings"]) == MERGE
+    assert (origin["captioner"], origin["filter"]) == (
+        f"{bundle.digest}+merge2",
+        f"{other_bundle.digest}+merge2",
+    )
+    by_hand = run(quick.table, merging(bundle, 2), merging(other_bundle, 2), SETTINGS, force=True)
+    assert _content(by_hand.table) == _content(quick.table)
+    for name in ("itm_web", "itc_web", "log_prob_synthetic"):  # the filter's, and the captioner's
+        assert [row[name] for row in _content(quick.table)] != [row[name] for row in _content(whole.table)]
+
+
+def test_another_merging_is_another_run_that_goes_on_by_itself(
+    noisy: Table, bundle: Bundle, result: CapFiltResult
+) -> None:
+    def stop(done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(result.table, bundle, bundle, MERGE, progress=stop)
+    one = run(result.table, bundle, bundle, SETTINGS.model_copy(update={"merge": 1}))
+    assert (one.reused, one.measured) == ("nothing", 23)
+    two = run(one.table, bundle, bundle, MERGE)
+    assert two.reused == "part"
+    assert 0 < two.measured < 23
+    strict = run(two.table, bundle, bundle, MERGE.model_copy(update={"threshold": 1.0}))
+    assert (strict.reused, strict.measured) == ("scores", 0)
+    assert is_measured(merged(Job(strict.table, bundle, bundle, MERGE)))
+    assert not is_measured(Job(strict.table, bundle, bundle, SETTINGS))
+    assert not is_measured(merged(Job(noisy, bundle, bundle, MERGE)))
+
+
+def test_what_was_staged_before_there_was_merging_is_gone_on_with(
+    noisy: Table, bundle: Bundle, other_bundle: Bundle
+) -> None:
+    """The digits are those that limner gave before the setting came."""
+
+    def stop(done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(noisy, bundle, other_bundle, CapFiltSettings(batch_size=4), progress=stop)
+    assert _leftovers(noisy) == ["pairs.lance.capfilt-c5e32690a173"]
+
+
+def test_more_tokens_than_a_model_can_lose_are_refused(
+    noisy: Table, bundle: Bundle, other_bundle: Bundle
+) -> None:
+    for pair in ((bundle, other_bundle), (other_bundle, bundle)):
+        with pytest.raises(ConfigError, match=r"merging 3 tokens.*\n.*1 to 2.*\n.*--merge 2"):
+            run(noisy, *pair, CapFiltSettings(merge=3))
+    assert Table.open(noisy.path).version == noisy.version
+    assert _leftovers(noisy) == []

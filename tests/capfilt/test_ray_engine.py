@@ -145,6 +145,20 @@ def test_two_workers_give_the_bytes_of_one_process(
 
 @pytest.mark.slow
 @needs_ray
+def test_merged_tokens_give_the_bytes_of_one_process(
+    started: Any, result: CapFiltResult, bundle: Bundle, other_bundle: Bundle
+) -> None:
+    merge = SETTINGS.model_copy(update={"merge": 2})
+    for judge in (bundle, other_bundle):
+        alone = run(result.table, bundle, judge, merge, force=True)
+        on_ray = run(alone.table, bundle, judge, merge, engine=ray_engine(TWO), force=True)
+        assert on_ray.measured == 23
+        assert on_ray.ledger == alone.ledger
+        assert _bytes(on_ray.table) == _bytes(alone.table) != _bytes(result.table)
+
+
+@pytest.mark.slow
+@needs_ray
 def test_a_killed_worker_costs_nothing(
     started: Any, make_table: Callable[..., Table], bundle: Bundle, one_thread: None
 ) -> None:

@@ -21,6 +21,7 @@ def test_defaults_are_the_papers() -> None:
         {"threshold": 1.1},
         {"batch_size": 0},
         {"captions_per_picture": 0},
+        {"merge": -1},
         {"tresh": 1},
         {"quantile": 1.0},
         {"precision": 0.9},

@@ -133,6 +133,40 @@ def test_who_works_is_asked_of_ray_alone(limner, table, monkeypatch):
     assert "pip install 'limner[ray]'" in missing.stderr
 
 
+def test_merging_says_first_how_far_it_agrees_and_is_recorded(limner, table):
+    plain = limner("capfilt", table)
+    assert "merging:" not in plain.stderr
+    merged = limner("capfilt", table, "--merge", 1)
+    assert merged.exit_code == 0
+    said = [line for line in merged.stderr.splitlines() if line.startswith(("merging:", "capfilt …"))]
+    assert [line[:14] for line in said] == ["merging: of 4 ", "merging: of 1 ", "capfilt …"]
+    assert "captions are the same as without merging" in said[0]
+    assert "web texts" in said[1]
+    assert "4 pictures in" in merged.stderr
+    assert json.loads(Table.open(table).column("capfilt")[0]["settings"])["merge"] == 1
+    (*_, record) = read_records(table.with_suffix(".capfilt") / "records.jsonl", "capfilt")
+    assert record["settings"]["merge"] == 1
+    assert record["captioner"].endswith("+merge1")
+
+
+def test_merging_compares_nothing_when_no_model_runs(limner, table):
+    by_name = limner("capfilt", table, "--set", "merge=1")
+    assert by_name.stderr.count("merging:") == 2
+    again = limner("capfilt", table, "--merge", 1, "--threshold", 0.9)
+    assert "only decisions are new" in again.stderr
+    assert "merging:" not in again.stderr
+    assert limner("capfilt", table, "--merge", 1, "--force").stderr.count("merging:") == 2
+
+
+def test_more_tokens_than_there_are_are_refused(limner, table):
+    version = Table.open(table).version
+    refused = limner("capfilt", table, "--merge", 99)
+    assert refused.exit_code == 2
+    for words in ("merging 99 tokens", "1 to 2: of 4 patches", "--merge 2, or --merge 0"):
+        assert words in refused.stderr
+    assert Table.open(table).version == version
+
+
 @pytest.mark.slow
 def test_ray_works_quietly_and_gives_the_same(limner, table):
     pytest.importorskip("ray")

@@ -157,6 +157,16 @@ def test_beam_search_gives_several(limner, photos):
     assert limner("caption", photos / "p0.png", "--method", "greedy", "--num", 2).exit_code == 2
 
 
+def test_merging_says_first_how_far_it_agrees(limner, photos):
+    result = limner("caption", photos / "p[0-3].png", "--merge", 1)
+    assert result.exit_code == 0
+    assert len(result.stdout.splitlines()) == 4
+    assert "merging: of 4 pictures" in result.stderr
+    refused = limner("caption", photos, "--merge", 3)
+    assert refused.exit_code == 2
+    assert "--merge 2, or --merge 0 for none" in refused.stderr
+
+
 def test_a_table_gets_a_column(limner, photos, tmp_path):
     from limner.data.table import Table
 

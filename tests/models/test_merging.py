@@ -88,6 +88,21 @@ def test_a_question_answerer_merges_too(small_vqa: BLIPVQA) -> None:
     assert isinstance(with_merging(small_vqa, 2).vision.blocks, MergingBlocks)
 
 
-def test_what_cannot_merge_is_refused(small_blip: Callable[..., BLIP]) -> None:
-    with pytest.raises(ConfigError, match="merging 0 tokens"):
-        with_merging(small_blip(), 0)
+@pytest.mark.parametrize(("each", "instead"), [(0, 1), (-1, 1), (9, 8)])
+def test_no_block_merges_nothing_or_more_than_half(
+    small_blip: Callable[..., BLIP], each: int, instead: int
+) -> None:
+    with pytest.raises(ConfigError, match=f"merging {each} tokens") as caught:
+        with_merging(small_blip(), each)
+    assert caught.value.wanted == "1 to 8: of 16 patches, half can go at once"
+    assert caught.value.hint == f"--merge {instead}, or --merge 0 for none"
+    pixels = torch.randn(1, 3, 32, 32)
+    with torch.no_grad():  # 17 tokens lose 8, then 9 lose the 4 that may go
+        assert with_merging(small_blip(), 8).encode_image(pixels).shape[1] == 5
+
+
+def test_other_encoders_are_refused(small_blip: Callable[..., BLIP]) -> None:
+    model = small_blip()
+    model.vision.blocks = torch.nn.Sequential(torch.nn.Identity())
+    with pytest.raises(ConfigError, match="plain attention"):
+        with_merging(model, 1)

@@ -131,8 +131,8 @@ def measure(job: Job, spans: Sequence[range]) -> Iterator[Piece]:
 def cut(spans: Iterable[range], size: int) -> Iterator[range]:
     """Spans in stretches of `size` rows; the last of each span may be shorter."""
     for span in spans:
-        for begin in range(span.start, span.stop, size):
-            yield range(begin, min(begin + size, span.stop))
+        for begin in range(0, len(span), size):
+            yield span[begin : begin + size]
 
 
 def web_texts(texts: Sequence[str | None] | None) -> list[str]:

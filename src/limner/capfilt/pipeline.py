@@ -26,6 +26,7 @@ import pyarrow as pa
 import limner
 from limner.capfilt.cut import Cut, ScreenLoss, choose_cut, screen_loss
 from limner.capfilt.decision import DECIDED, MEASURED, decide, undecide
+from limner.capfilt.fewer import merged
 from limner.capfilt.labels import read_labels
 from limner.capfilt.ledger import Ledger, check, tally
 from limner.capfilt.measure import Engine, Job, is_spared, measure, web_texts
@@ -112,7 +113,8 @@ def run(
         progress: told after each batch.
         engine: who measures; this process when left out.
         force: measure again what is there already.
-    Raises: CheckpointError when a bundle is no BLIP; DataError when the table is empty, lacks a column, no
+    Raises: CheckpointError when a bundle is no BLIP; ConfigError when its image encoder cannot merge as many
+        tokens as the settings say; DataError when the table is empty, lacks a column, no
         threshold is as precise as asked, or the ledger does not balance. The table is then as it was.
     """
     for bundle in (captioner, judge):
@@ -123,7 +125,7 @@ def run(
             f"{table.path} has no rows", wanted="a table with pictures", hint="limner import SOURCE"
         )
     labels = read_labels(table, settings.labels, settings.texts_column) if settings.labels else None
-    job = Job(table, captioner, judge, settings)
+    job = merged(Job(table, captioner, judge, settings))
     identity = _identity(job)
     partial = PartialRows(table.path, identity)
     if force:
@@ -234,6 +236,11 @@ def _measure_all(
     return [row for start in sorted(poisoned) for row in poisoned[start]]
 
 
+def is_measured(job: Job) -> bool:
+    """Whether the table of a job, from `merged`, holds its captions and scores, so that no model runs."""
+    return _origin(job.table, _identity(job)) is not None
+
+
 class _Standing(NamedTuple):
     rows: pa.Table
     cut: Cut
@@ -241,14 +248,20 @@ class _Standing(NamedTuple):
 
 def _standing(table: Table, identity: str) -> _Standing | None:
     """The measured rows that the table holds already, if they are those that would be measured now."""
-    if not all(table.has(name) for name in ("capfilt", *DECIDED.names)):
-        return None
-    origin = table.rows([0], ["capfilt"])[0]["capfilt"]
-    if origin is None or origin["identity"] != identity:
+    origin = _origin(table, identity)
+    if origin is None:
         return None
     names = ["key", *DECIDED.names]
     rows = _gathered((undecide(row) for batch in table.batches(names, _WALK) for row in batch), MEASURED)
     return _Standing(rows, Cut.model_validate_json(origin["cut"]))
+
+
+def _origin(table: Table, identity: str) -> dict[str, Any] | None:
+    """How the measured rows of a table were made; None when they are others, or there are none."""
+    if not table.num_rows or not all(table.has(name) for name in ("capfilt", *DECIDED.names)):
+        return None
+    origin: dict[str, Any] | None = table.rows([0], ["capfilt"])[0]["capfilt"]
+    return origin if origin and origin["identity"] == identity else None
 
 
 # ---------------------------------------------------------------- what comes out

@@ -34,10 +34,11 @@ class CapFiltSettings(Config):
         texts_column: where the web texts are.
         batch_size: pictures, and pairs, that go through a model at a time; no caption depends on it.
         chunk_rows: rows that are saved at a time: what a kill can cost.
+        merge: alike tokens merged in each block of both image encoders, which is faster; see `fewer`.
     """
 
     LATER: ClassVar = frozenset(
-        {"quantile", "precision", "confidence", "labels", "also", "languages", "itc_screen"}
+        {"quantile", "precision", "confidence", "labels", "also", "languages", "itc_screen", "merge"}
     )
 
     seed: int = 0
@@ -57,6 +58,7 @@ class CapFiltSettings(Config):
     texts_column: str = "texts"
     batch_size: int = Field(default=64, ge=1)
     chunk_rows: int = Field(default=256, ge=1)
+    merge: int = Field(default=0, ge=0)
 
     @model_validator(mode="after")
     def _one_rule(self) -> "CapFiltSettings":

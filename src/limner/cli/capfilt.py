@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from limner.cli.merging import Merge, compare_measured
 from limner.cli.terminal import Bar, Json, Model, Seed, give, open_model, stoppable, talk
 
 if TYPE_CHECKING:
@@ -101,6 +102,7 @@ def capfilt(
     ] = "",
     cpus: Annotated[float, typer.Option(min=0.01, help="Of each worker.")] = 1,
     gpus: Annotated[float, typer.Option(min=0, help="Of each worker; 0.5 lets two share one.")] = 0,
+    merge: Merge = 0,
     seed: Seed = 0,
     force: Annotated[bool, typer.Option("--force", help="Measure again what is there already.")] = False,
     as_json: Json = False,
@@ -109,8 +111,10 @@ def capfilt(
 
     Every picture gets a synthetic caption, every text a score and a decision. Nothing is deleted: all of it
     stands in new columns, in one new version of the table. Training reads the column texts_bootstrapped.
-    A --model made by limner capfilt tune is two models, a captioner and a filter.
+    A --model made by limner capfilt tune is two models, a captioner and a filter. With --merge a few rows
+    are measured without merging too, and how far both agree is said before the work begins.
     """
+    from limner.capfilt.measure import Job
     from limner.capfilt.pipeline import run
     from limner.data.table import Table
     from limner.record import Recorder
@@ -129,12 +133,15 @@ def capfilt(
         "captions_per_picture": captions,
         "languages": [code.strip() for code in languages.split(",") if code.strip()],
         "itc_screen": itc_screen,
+        "merge": merge,
     }
     settings = settings_of(given, decoding, writer, assignments or ())
     folder = out or table.with_suffix(".capfilt")
     recorder = Recorder(folder / "records.jsonl")
     safe = stoppable(f"{table} is as it was; the same command goes on where this one stopped")
     with safe, Bar("capfilt") as progress:
+        if settings.merge:
+            compare_measured(Job(opened, writer, reader, settings), force)
         result = run(opened, writer, reader, settings, recorder, progress, engine=works, force=force)
     recorder.write("table", path=os.path.relpath(table, folder), rows=opened.num_rows)
     cost = cost_of(result.pictures_per_second, price_per_hour)

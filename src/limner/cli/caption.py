@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from limner.cli.merging import Merge, compare_captions
 from limner.cli.terminal import Bar, Json, Model, Seed, give, open_model, stoppable, talk
 from limner.errors import ConfigError, DataError
 
@@ -58,10 +59,7 @@ def caption(
     batch_size: Annotated[
         int, typer.Option(min=1, help="Pictures at a time; no caption depends on it.")
     ] = 32,
-    merge: Annotated[
-        int,
-        typer.Option(min=0, metavar="N", help="Faster: merge N alike tokens in each block of the encoder."),
-    ] = 0,
+    merge: Merge = 0,
     seed: Seed = 0,
     as_json: Json = False,
 ) -> None:
@@ -104,7 +102,7 @@ def caption(
         from limner.capfilt.fewer import merging
 
         whole, bundle = bundle, merging(bundle, merge)
-        _compare(whole, bundle, settings, tables or pictures)
+        compare_captions(whole, bundle, settings, tables or pictures)
     if tables:
         bad, total = _to_table(tables[0], bundle, settings, column, overwrite, as_json)
     elif write:
@@ -115,14 +113,6 @@ def caption(
         talk(f"{bad} of {total} pictures could not be read")
     if bad > max_bad * total:
         raise typer.Exit(1)
-
-
-def _compare(whole: "Bundle", quick: "Bundle", settings: "BulkSettings", sources: list[Path]) -> None:
-    """Say how far captions with merged tokens agree with those without."""
-    from limner.capfilt.fewer import agreement, first_pictures
-
-    if images := first_pictures(whole, sources):
-        talk(f"merging: {agreement(whole, quick, images, settings).said}")
 
 
 def _to_terminal(

@@ -39,17 +39,23 @@ def with_merging(model: Reader, each: int) -> Reader:
 
     Args:
         model: in eval mode.
-        each: tokens that go in every block of the image encoder; as many as there are, when that is fewer.
-    Raises: ConfigError when its image encoder is no plain ViT, or `each` is below 1.
+        each: tokens that go in every block of the image encoder, half of its patches at most; where an
+            earlier block has left fewer, as many as there are.
+    Raises: ConfigError when its image encoder is no plain ViT, or no block can lose so many.
     """
     config = model.vision.config
     plain = all(
         isinstance(block, Block) and isinstance(block.attn, Attention) for block in model.vision.blocks
     )
-    if each < 1 or not plain or config.position_at == "every" or config.prefix_tokens != 1:
+    given = f"merging {each} tokens in each block of {type(model.vision).__name__}"
+    if not plain or config.position_at == "every" or config.prefix_tokens != 1:
+        raise ConfigError(given, wanted="a ViT with one class token and plain attention", hint="--merge 0")
+    most = config.num_patches // 2
+    if not 1 <= each <= most:
         raise ConfigError(
-            f"merging {each} tokens in each block of {type(model.vision).__name__}",
-            wanted="1 token or more, in a ViT with one class token and plain attention",
+            given,
+            wanted=f"1 to {most}: of {config.num_patches} patches, half can go at once",
+            hint=f"--merge {most if each > most else 1}, or --merge 0 for none",
         )
     whole = {id(part): part for part in (*model.parameters(), *model.buffers())}
     made = copy.deepcopy(model, whole)

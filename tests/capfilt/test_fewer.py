@@ -52,6 +52,22 @@ def test_agreement_is_of_captions_word_by_word(bundle: Bundle, monkeypatch: pyte
     assert found.speed > 0
 
 
+def test_captions_that_are_to_be_drawn_are_compared_as_a_beams(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def fake(bundle, images, keys, decoding, *, seed, prompt, count):
+        asked.append((decoding.method, decoding.max_tokens, count))
+        return [[Caption("a cat", -1.0, ())] for _ in images]
+
+    monkeypatch.setattr("limner.capfilt.fewer.caption_images", fake)
+    drawn = BulkSettings(decoding=Decoding(method="nucleus", max_tokens=6), count=3)
+    agreement(bundle, bundle, pixels(bundle, 2), drawn)
+    agreement(bundle, bundle, pixels(bundle, 2), GREEDY)
+    assert asked == [("beam", 6, 1)] * 2 + [("greedy", 6, 1)] * 2
+
+
 def test_pictures_to_compare_on_are_the_first_that_open(bundle: Bundle, tmp_path: Path) -> None:
     for number in range(20):
         Image.new("RGB", (30, 20), (number, 0, 0)).save(tmp_path / f"{number:02d}.png")

@@ -21,6 +21,7 @@ from limner.data.transforms import to_u8
 from limner.errors import CheckpointError, PictureError
 from limner.models.blip import BLIP
 from limner.models.blip_vqa import BLIPVQA
+from limner.models.decoding import Decoding
 from limner.models.merging import with_merging
 
 _ROUNDS, _PICTURES = 3, 16
@@ -115,7 +116,7 @@ def _opened(bundle: Bundle, sources: Sequence[bytes | Path]) -> list[UInt8[np.nd
 def agreement(
     bundle: Bundle, quick: Bundle, images: Sequence[UInt8[np.ndarray, "y x 3"]], settings: BulkSettings
 ) -> Agreement:
-    """Caption the same pictures by both.
+    """Caption the same pictures by both, one caption each; where captions are to be drawn, a beam's.
 
     Args:
         bundle: the whole model.
@@ -140,8 +141,13 @@ def _captions(
     bundle: Bundle, images: Sequence[UInt8[np.ndarray, "y x 3"]], settings: BulkSettings
 ) -> list[list[Caption]]:
     keys = [str(number) for number in range(len(images))]
-    how: dict[str, Any] = {"seed": settings.seed, "prompt": settings.prompt, "count": settings.count}
-    return caption_images(bundle, images, keys, settings.decoding, **how)
+    how: dict[str, Any] = {"seed": settings.seed, "prompt": settings.prompt, "count": 1}
+    return caption_images(bundle, images, keys, _searched(settings.decoding), **how)
+
+
+def _searched(decoding: Decoding) -> Decoding:
+    """Drawn captions part for good at the first word that falls otherwise: they would tell of chance."""
+    return decoding.model_copy(update={"method": "beam"}) if decoding.method == "nucleus" else decoding
 
 
 def _speed(bundle: Bundle, quick: Bundle, images: Sequence[UInt8[np.ndarray, "y x 3"]]) -> float:
@@ -171,8 +177,8 @@ def merged(job: Job) -> Job:
 def job_agreement(job: Job, quick: Job) -> tuple[Agreement, Judged] | None:
     """Measure a few rows by both, from all over the table.
 
-    Captions are searched, one a picture: drawn ones part for good at the first word that falls otherwise, and
-    would tell of chance. Speed is that of the captioner's image encoder.
+    Captions are one a picture, a beam's where they are to be drawn. Speed is that of the captioner's image
+    encoder.
 
     Args:
         job: with the whole models.
@@ -194,8 +200,7 @@ def job_agreement(job: Job, quick: Job) -> tuple[Agreement, Judged] | None:
 
 
 def _searching(job: Job) -> Job:
-    decoding = job.settings.decoding.model_copy(update={"method": "beam"})
-    searched = {"decoding": decoding, "captions_per_picture": 1, "also": None}
+    searched = {"decoding": _searched(job.settings.decoding), "captions_per_picture": 1, "also": None}
     return job._replace(settings=job.settings.model_copy(update=searched))
 
 

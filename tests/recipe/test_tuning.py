@@ -2,13 +2,14 @@
 
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from limner.checkpoint import Bundle, load
 from limner.data.scene_table import build_scenes_table
 from limner.data.scenes import SceneSettings
 from limner.data.table import Table
-from limner.errors import ConfigError
+from limner.errors import ConfigError, DataError
 from limner.recipe import Recipe, read
 from limner.recipe.tuning import Clean, Part, clean_pairs, tuned
 
@@ -42,6 +43,19 @@ def test_a_clean_table_is_learnt_from_its_train_rows(table: Table) -> None:
         assert clean.pairs == sum(len(found) for split, found in texts if split == "train")
     else:
         assert clean.pairs == sum(len(found) for _, found in texts)
+
+
+def test_labels_of_rows_that_are_not_learnt_from_are_told_and_nothing_is_written(tmp_path: Path) -> None:
+    made = build_scenes_table(tmp_path / "scenes.lance", SceneSettings(seed=5), 0, 40)
+    splits = pa.array(["train"] * 5 + ["val"] * 20 + ["test"] * 15)
+    divided = made.add_columns(pa.table({"split": splits}), "divided")
+    told = [len(row) for row in divided.column("texts")]
+    divided = divided.add_columns(pa.table({"good": pa.array([True] + [None] * 4 + [True] * 35)}), "labels")
+    said = f"{told[0]} pairs to tune on in 'good' .*, and {sum(told[5:])} in rows that are not of the split"
+    version = Table.open(divided.path).version
+    with pytest.raises(DataError, match=said):
+        clean_pairs(Table.open(divided.path), labels="good")
+    assert Table.open(divided.path).version == version
 
 
 @pytest.mark.parametrize(("part", "epochs"), [("captioner", 5), ("filter", 6)])

@@ -7,6 +7,7 @@ Differs: a table of fewer than 5,120 pairs is learnt in batches of a twentieth o
 queue holds no more than the table; a prompt that the start's vocabulary cannot spell is left out.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Final, Literal, NamedTuple
 
@@ -60,33 +61,29 @@ def clean_pairs(table: Table, column: str = "texts", labels: str = "") -> Clean:
         table: to learn from.
         column: of its texts, unless there are labels.
         labels: as `read_labels` takes them; "" where every text is good.
-    Raises: DataError when there are fewer than 8 pairs.
+    Raises: DataError when there are fewer than 8 pairs; nothing is written then.
     """
-    if labels:
-        good = good_texts(table, read_labels(table, labels, column))
-        columns = pa.table({REVIEWED: pa.array(good, pa.list_(pa.string()))})
-        table, column = (
-            table.add_columns(columns, f"{sum(map(len, good))} texts that people call good"),
-            REVIEWED,
-        )
-    splits = set(table.column("split")) if table.has("split") else set()
-    where, held_out = ("split = 'train'", "split = 'val'") if {"train", "val"} <= splits else ("", "")
-    if held_out and not _pairs(table, column, held_out):
-        held_out = ""
-    pairs = _pairs(table, column, where)
+    texts = good_texts(table, read_labels(table, labels, column)) if labels else table.column(column)
+    splits = table.column("split") if table.has("split") else [""] * len(texts)
+    divided = {"train", "val"} <= set(splits)
+    counted: Counter[str] = Counter()
+    for row, split in zip(texts, splits, strict=True):
+        counted[split if divided else ""] += sum(bool(text and text.strip()) for text in row or ())
+    pairs = counted["train" if divided else ""]
     if pairs < 8:
+        elsewhere = (
+            f", and {counted.total() - pairs} in rows that are not of the split 'train'" if divided else ""
+        )
         raise DataError(
-            f"{pairs} pairs to tune on in {column!r} of {table.path}",
+            f"{pairs} pairs to tune on in {labels or column!r} of {table.path}{elsewhere}",
             wanted="8 or more; 200 to 2,000 checked by hand, or a clean table",
             hint=f"limner capfilt select {table.path} --out labels.csv chooses which to check",
         )
+    if labels:
+        columns, column = pa.table({REVIEWED: pa.array(texts, pa.list_(pa.string()))}), REVIEWED
+        table = table.add_columns(columns, f"{counted.total()} texts that people call good")
+    where, held_out = ("split = 'train'", "split = 'val'" if counted["val"] else "") if divided else ("", "")
     return Clean(table, column, pairs, where, held_out)
-
-
-def _pairs(table: Table, column: str, where: str) -> int:
-    return sum(
-        bool(text and text.strip()) for texts in table.column(column, where or None) for text in texts or ()
-    )
 
 
 def tuned(

@@ -23,6 +23,7 @@ def test_two_models_come_of_one_start_and_clean_a_table(limner, table, model_fol
     result = limner("capfilt", "tune", table, "--out", out, *FAST)
     assert result.exit_code == 0, result.stderr
     assert "--model" in result.stderr
+    assert "a small model hardly learns by it: --set optim.lr=3e-4" in result.stderr
     captioner, judge = (tomllib.loads((out / f"{p}.toml").read_text()) for p in ("captioner", "filter"))
     assert (captioner["objective"]["itm"], judge["objective"]["lm"]) == (0, 0)
     assert captioner["model"]["start"] == judge["model"]["start"] == str(model_folder)
@@ -47,6 +48,7 @@ def test_checked_pairs_stand_in_for_a_clean_table(limner, table, tmp_path):
     assert (told["pairs"], told["runs"]) == (16, {})
     assert len(told["recipes"]) == 2
     assert not (out / "captioner").exists()
+    assert "hardly learns" not in limner(*dry, "--set", "optim.lr=3e-4").stderr
     assert sum(map(len, Table.open(table).column("texts_reviewed"))) == 16
     labels.write_text("key,text,good\n" + "".join(lines[:8]))
     few = limner(*dry)

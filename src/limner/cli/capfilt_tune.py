@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 PAPER: "dict[Part, str]" = {"captioner": "blip_base_coco_captioning", "filter": "blip_base_coco_retrieval"}
 """The paper's fine-tuning that each of the two follows."""
 
+PAPERS_LR, BASE_WIDTH = 1e-5, 768
+"""The learning rate of both, which is BLIP-base's, and how wide that is."""
+
 
 def capfilt_tune(
     table: Annotated[Path, typer.Argument(help="Clean table, or any with --labels.", show_default=False)],
@@ -56,6 +59,11 @@ def capfilt_tune(
     for part, name in PAPER.items():
         paper = read(find_recipe(name))
         recipes[part] = tuned(part, paper, model, bundle, clean, seed=seed, overrides=overrides or ())
+    rates = {recipe.optim.lr for recipe in recipes.values()}
+    if rates == {PAPERS_LR} and bundle.blip()[0].config.vision.width < BASE_WIDTH:
+        talk(
+            f"note: {PAPERS_LR:g} is BLIP-base's rate; a small model hardly learns by it: --set optim.lr=3e-4"
+        )
     written = write_recipes(out, recipes)
     results: dict[Part, RunResult] = {} if dry_run else run_both(out, recipes, resume)
     done = len(results) == len(recipes) and all(result.model for result in results.values())

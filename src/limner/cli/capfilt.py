@@ -153,6 +153,7 @@ def capfilt(
     if view:
         talk(f"train on the cleaned pairs: limner train RECIPE --data {view}")
     talk(f"look at it: {page}")
+    talk(f"thresholds, variety, agreement: limner report {table}")
 
 
 REUSED = {

@@ -113,7 +113,9 @@ def choose_weights(names: Iterable[str], origin: str) -> str:
                 hint=f"name it: {origin}{':' if origin.startswith('hub:') else '/'}{found[0]}",
             )
     raise CheckpointError(
-        f"{origin} holds no weights, only {', '.join(present[:5])}" if present else f"{origin} is empty",
+        f"{origin} holds no weights, only {', '.join(present[:5])}"
+        if present
+        else f"{origin} holds no files",
         wanted="a .safetensors, .npz, .bin, .pt, .pth or .th file",
         hint="name the file itself if it is called otherwise or lies deeper",
     )

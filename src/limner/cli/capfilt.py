@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -134,8 +135,13 @@ def capfilt(
     folder = out or table.with_suffix(".capfilt")
     recorder = Recorder(folder / "records.jsonl")
     safe = stoppable(f"{table} is as it was; the same command goes on where this one stopped")
-    with safe, Bar("capfilt") as progress:
-        result = run(opened, writer, reader, settings, recorder, progress, engine=works, force=force)
+    try:
+        with safe, Bar("capfilt") as progress:
+            result = run(opened, writer, reader, settings, recorder, progress, engine=works, force=force)
+    except BaseException:
+        with suppress(OSError):  # an empty folder says nothing; one with records stays
+            folder.rmdir()
+        raise
     recorder.write("table", path=os.path.relpath(table, folder), rows=opened.num_rows)
     cost = cost_of(result.pictures_per_second, price_per_hour)
     if cost:

@@ -4,6 +4,7 @@ import tomllib
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import model_validator
 
 from limner.config import Config, build, digest, override, read_toml, to_toml
 from limner.errors import ConfigError
@@ -64,6 +65,18 @@ def test_wrong_values_are_all_named(path):
         read_toml(path, Outer, ["steps=three", "inner.lrr=1"])
     assert "steps: Input should be a valid integer" in str(raised.value)
     assert "inner.lrr: Extra inputs are not permitted" in str(raised.value)
+
+
+def test_rules_over_several_keys_are_told_in_plain_words():
+    class Ruled(Config):
+        inner: Inner = Inner()
+
+        @model_validator(mode="after")
+        def _rule(self):
+            raise ValueError("these two do not go together")
+
+    with pytest.raises(ConfigError, match=r"(?m)Ruled:\n    these two do not go together$"):
+        build({"inner": {"lr": 3}}, Ruled, "here")
 
 
 def test_a_missing_file_says_so(tmp_path):

@@ -115,3 +115,9 @@ def test_a_line_that_a_kill_cut_short_spoils_no_later_one(tmp_path):
     path.write_bytes(b'{"kind"')
     Recorder(path)
     assert path.read_bytes() == b""
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path):
+    (tmp_path / "taken").write_text("a file")
+    with pytest.raises(DataError, match=r"(?s)taken cannot be made: .*wanted: a folder"):
+        Recorder(tmp_path / "taken" / "records.jsonl")

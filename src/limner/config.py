@@ -47,11 +47,19 @@ def build(values: dict[str, Any], schema: type[C], origin: str) -> C:
     try:
         return schema.model_validate(values)
     except ValidationError as error:
-        lines = [f"{'.'.join(map(str, e['loc']))}: {e['msg']} (given {e['input']!r})" for e in error.errors()]
+        lines = [_told(dict(found)) for found in error.errors()]
         raise ConfigError(
             f"{origin}: {len(lines)} value(s) do not fit {schema.__name__}:\n    " + "\n    ".join(lines),
             hint="correct the keys above; `--set section.key=value` overrides one",
         ) from error
+
+
+def _told(found: dict[str, Any]) -> str:
+    """One misfit in a line: the key, what is wrong, the value unless it is a whole section."""
+    where = ".".join(map(str, found["loc"]))
+    said = found["msg"].removeprefix("Value error, ")
+    given = "" if isinstance(found["input"], dict) else f" (given {found['input']!r})"
+    return f"{where}: {said}{given}" if where else f"{said}{given}"
 
 
 def read_toml(path: str | Path, schema: type[C], overrides: Iterable[str] = ()) -> C:

@@ -36,12 +36,18 @@ class Recorder:
     Args:
         path: `records.jsonl` of the run; its folder is made when missing.
         durable: each line is on the disk before `write` returns.
+    Raises: DataError when the folder cannot be made.
     """
 
     def __init__(self, path: str | Path, durable: bool = False) -> None:
         self.path = Path(path)
         self.durable = durable
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise DataError(
+                f"{self.path.parent} cannot be made: {error.strerror}", wanted="a folder for records"
+            ) from error
         drop_cut_line(self.path)
 
     def write(self, kind: str, **fields: Any) -> dict[str, Any]:

@@ -88,3 +88,13 @@ def test_missing_columns_are_named(make_table: Callable[..., Table], audited: Ta
         audit(Table.open(audited.path, 1))
     with pytest.raises(DataError, match="no column 'gold'"):
         audit(audited, truth_column="gold")
+
+
+def test_one_word_a_row_serves_and_another_truth_is_refused(audited: Table) -> None:
+    words = [row[0] for row in audited.column("truth")]
+    by_row = audited.add_columns(pa.table({"truth": words}), "a word a row")
+    assert audit(by_row) == audit(Table.open(audited.path, audited.version))
+    for said in ([["clean", "clean"]] * 6, ["Paris"] * 6):
+        other = Table.open(audited.path).add_columns(pa.table({"truth": said}), "not of the texts")
+        with pytest.raises(DataError, match="wanted: a word a text, or one a row, of clean, swapped, junk"):
+            audit(other)

@@ -3,6 +3,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from PIL import Image
 
@@ -131,3 +132,19 @@ def test_the_same_again_does_nothing_and_another_is_refused(bundle: Bundle, nois
 def test_an_empty_table_is_refused(bundle: Bundle, make_table: Callable[..., Table]) -> None:
     with pytest.raises(DataError, match="has no rows"):
         caption_table(make_table([]), bundle, GREEDY)
+
+
+def test_what_a_table_needs_is_not_written_over(bundle: Bundle, noisy: Table) -> None:
+    for name in ("key", "image", "label", "a/b", "a b", ""):
+        with pytest.raises(DataError, match="captions in a column"):
+            caption_table(noisy, bundle, GREEDY, name, overwrite=True)
+    assert Table.open(noisy.path).version == noisy.version
+
+
+def test_a_table_without_pictures_is_left_alone(bundle: Bundle, tmp_path: Path) -> None:
+    plain = Table.write(
+        tmp_path / "t.lance", [pa.record_batch({"key": ["a"]})], pa.schema({"key": pa.string()})
+    )
+    with pytest.raises(DataError, match="no column 'image'"):
+        caption_table(plain, bundle, GREEDY)
+    assert [path.name for path in tmp_path.iterdir()] == ["t.lance"]

@@ -129,6 +129,11 @@ def test_words_that_must_and_must_not_be_written(bundle: Bundle, images: list[np
         assert "a" not in caption.text.split()
 
 
+def test_a_word_cannot_be_required_and_forbidden(bundle: Bundle) -> None:
+    with pytest.raises(ConfigError, match="'red bus' is required and forbidden"):
+        with_words(Decoding(), bundle, forbidden=["a", "bus"], required=["red bus"])
+
+
 @pytest.mark.parametrize("word", ["zebra☃", "", "  "])
 def test_a_word_the_model_has_not_is_named(bundle: Bundle, word: str) -> None:
     with pytest.raises(ConfigError, match="is no word of the model"):

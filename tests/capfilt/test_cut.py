@@ -86,6 +86,8 @@ def test_what_cannot_be_promised_is_refused() -> None:
         calibrated(0.99, 0)
     assert "--precision 0." in str(caught.value)
     scores, _ = drawn(0, 10)
+    with pytest.raises(DataError, match=r"(?s)no text is labelled in x.*fill in the column good"):
+        choose_cut(*measured(scores), CapFiltSettings(precision=0.5, labels="x"), {})
     with pytest.raises(DataError, match="none of 1 labels"):
         choose_cut(*measured(scores), CapFiltSettings(precision=0.5, labels="x"), {("row0", "another"): True})
     with pytest.raises(DataError, match="no text has a score"):

@@ -26,6 +26,7 @@ def test_defaults_are_the_papers() -> None:
         {"quantile": 1.0},
         {"precision": 0.9},
         {"labels": "good"},
+        {"languages": ["english"]},
         {"precision": 0.9, "labels": "good", "quantile": 0.2},
     ],
 )

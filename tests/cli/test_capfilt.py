@@ -123,6 +123,15 @@ def test_settings_by_name_and_a_screen(limner, table):
     assert limner("capfilt", table, "--set", "colour=red").exit_code == 2
 
 
+def test_what_is_refused_leaves_nothing(limner, table, tmp_path):
+    before = sorted(tmp_path.rglob("*"))
+    for wrong in ("texts_column=key", "texts_column=nope", 'languages=["english"]'):
+        result = limner("capfilt", table, "--set", wrong)
+        assert (result.exit_code, result.stdout) == (2, "")
+        assert wrong.split("=")[1].strip('["]') in result.stderr
+    assert sorted(tmp_path.rglob("*")) == before
+
+
 def test_who_works_is_asked_of_ray_alone(limner, table, monkeypatch):
     refused = limner("capfilt", table, "--workers", 2, "--gpus", 0.5)
     assert refused.exit_code == 2

@@ -180,4 +180,8 @@ def test_a_table_gets_a_column(limner, photos, tmp_path):
     other = limner("caption", path, "--column", "said", "--prefix", "x")
     assert other.exit_code == 2
     assert "--overwrite" in other.stderr
+    assert "--write txt of a table" in limner("caption", path, "--write", "txt").stderr
+    astray = limner("caption", photos, "--column", "said")
+    assert (astray.exit_code, astray.stdout) == (2, "")
+    assert "--column said of pictures" in astray.stderr
     assert "is a table, beside other paths" in limner("caption", path, photos).stderr

@@ -98,6 +98,16 @@ def test_a_bug_keeps_its_traceback(limner, monkeypatch, tmp_path):
         limner("report", tmp_path)
 
 
+def test_a_file_in_the_place_of_a_folder_is_an_error_of_the_user(limner, tmp_path):
+    file = tmp_path / "notes.txt"
+    file.write_text("mine")
+    result = limner("train", "limner_tiny", "--out", file)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert f"error: {file}: " in result.stderr
+    assert "try:" in result.stderr
+    assert file.read_text() == "mine"
+
+
 def test_wrong_options_end_with_2(limner):
     result = limner("caption", "x.png", "--method", "magic")
     assert result.exit_code == 2

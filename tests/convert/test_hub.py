@@ -219,7 +219,7 @@ def test_what_the_hub_does_not_have(served, tmp_path, name, what):
 
 
 def test_an_empty_folder_is_called_empty(tmp_path):
-    assert refused(str(tmp_path)).given == f"{tmp_path} is empty"
+    assert refused(str(tmp_path)).given == f"{tmp_path} holds no files"
 
 
 def test_without_a_network_the_cache_serves(served, tmp_path, monkeypatch):
@@ -268,7 +268,7 @@ def test_the_safest_kind_is_chosen(names, chosen):
         (["a.safetensors", "b.safetensors", "c.bin"], "2 weight files: a.safetensors, b.safetensors"),
         (["a.bin", "b.pt"], "2 weight files"),
         (["optimizer.pt", "readme"], "no weights"),
-        ([], "x is empty"),
+        ([], "x holds no files"),
     ],
 )
 def test_nothing_is_guessed_among_several(names, what):

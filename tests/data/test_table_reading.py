@@ -5,7 +5,7 @@ import pyarrow as pa
 import pytest
 
 from limner.data.table import SCHEMA, Table
-from limner.data.table_reading import require
+from limner.data.table_reading import require, require_texts
 from limner.errors import DataError
 
 
@@ -21,6 +21,14 @@ def test_an_unknown_name_brings_the_nearest():
         require(Path("t"), ["key", "width"], ["key", "widht"])
     with pytest.raises(DataError, match="key, width"):
         require(Path("t"), ["key", "width"], ["zzz"])
+
+
+def test_texts_are_a_list_a_row(table):
+    require_texts(table.path, table.schema, "texts")
+    with pytest.raises(DataError, match=r"(?s)column 'width' of .*t.lance holds int32.*one of texts"):
+        require_texts(table.path, table.schema, "width")
+    with pytest.raises(DataError, match="no column 'text'"):
+        require_texts(table.path, table.schema, "text")
 
 
 def test_rows_of_a_filter_are_counted(table):

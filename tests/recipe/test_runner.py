@@ -93,7 +93,7 @@ def test_a_recipe_that_cannot_be_composed_leaves_nothing(make_recipe, tmp_path):
 
 
 def test_wrong_sizes_are_named(make_recipe, tmp_path):
-    with pytest.raises(ConfigError, match="text: Value error, width 16 is not divisible by num_heads 3"):
+    with pytest.raises(ConfigError, match="text: width 16 is not divisible by num_heads 3"):
         run(make_recipe("model.settings.text.num_heads=3"), tmp_path / "run")
 
 

@@ -59,6 +59,23 @@ def test_without_truth_rows_are_sorted_by_decision(table, tmp_path):
     assert (len(scores), wrong) == (23, [])
 
 
+@pytest.mark.parametrize(
+    "said",
+    [["Paris"] * 24, [["clean", "clean"]] * 24, [[]] * 24, list(range(24))],
+    ids=["words", "too many", "none", "numbers"],
+)
+def test_a_column_truth_that_says_something_else_is_none(table, said):
+    other = table.add_columns(pa.table({"truth": said}), "something else")
+    assert list(keys(other)) == ["replaced", "dropped", "close"]
+    assert cases.web_scores(cases.read_rows(other))[2] == []
+
+
+def test_one_word_a_row_is_a_truth(table):
+    words = [row[0] for row in table.column("truth")]
+    before = cases.groups(table)
+    assert cases.groups(table.add_columns(pa.table({"truth": words}), "a word a row")) == before
+
+
 def test_charts_count_scored_texts_by_truth(table):
     kinds, scores, wrong = cases.web_scores(cases.read_rows(table))
     assert {name: len(values) for name, values in kinds.items()} == {"clean": 11, "swapped": 12}

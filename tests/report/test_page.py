@@ -5,11 +5,12 @@ import subprocess
 import sys
 from html.parser import HTMLParser
 
+import pyarrow as pa
 import pytest
 
 from limner.errors import DataError
 from limner.record import Recorder, read_records
-from limner.report.page import build_page, write_page
+from limner.report.page import Records, build_page, write_page
 
 VOID = {"meta", "link", "img", "br", "path", "use"}
 
@@ -104,6 +105,15 @@ def test_the_last_record_of_a_kind_counts(run):
     words = " ".join(read(build_page(run)).words)
     assert "reused: Training" in words
     assert "125 seconds of work" in words
+
+
+def test_web_texts_may_stand_in_another_column(run, table):
+    texts = pa.table({"alt": table.column("texts"), "texts": [[]] * 24})
+    table.add_columns(texts, "the web texts are called alt")
+    record = Records(read_records(run / "records.jsonl")).last("capfilt")
+    settings = {"threshold": 0.5, "texts_column": "alt"}
+    Recorder(run / "records.jsonl").write("capfilt", settings=settings, ledger=record["ledger"])
+    assert "two owls and 0 cats" in build_page(run, None)
 
 
 def test_a_training_run_has_a_page_too(tmp_path):

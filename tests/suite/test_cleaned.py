@@ -87,7 +87,16 @@ def test_cost_is_of_the_last_record_of_these_models(make_cleaned, tmp_path):
 
 
 def test_truth_is_told_where_it_is_known(make_cleaned):
+    words = [["clean", "junk"][: 1 + number % 2] for number in range(24)]
+    assert truth(read_cleaned(make_cleaned(truth=words)))["noise"] == 11  # of 12, one picture cannot be read
+
+
+def test_without_truth_there_is_none(make_cleaned):
     assert truth(read_cleaned(make_cleaned())) is None
+
+
+def test_a_column_truth_that_says_something_else_is_none(make_cleaned):
+    assert truth(read_cleaned(make_cleaned(truth=["Paris"] * 24))) is None
 
 
 def test_a_table_that_was_not_cleaned_is_refused(tmp_path, make_cleaned):

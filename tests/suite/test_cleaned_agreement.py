@@ -101,6 +101,10 @@ def test_sources_are_a_review_a_truth_and_a_file(make_cleaned, tmp_path):
     ]
 
 
+def test_a_column_truth_that_says_something_else_is_no_source(make_cleaned):
+    assert label_sources(read_cleaned(make_cleaned(truth=["Paris"] * 24))) == {}
+
+
 def test_without_a_review_there_are_no_people(make_cleaned):
     cleaned = read_cleaned(make_cleaned())
     assert people(cleaned) == []

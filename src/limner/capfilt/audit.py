@@ -14,6 +14,7 @@ from limner.data.table import Table
 from limner.errors import DataError
 
 CLEAN, SWAPPED = "clean", "swapped"
+TRUTHS = (CLEAN, SWAPPED, "junk")
 
 Found = dict[str, float | int | None]
 
@@ -35,7 +36,7 @@ def audit(
         is_correct: checks a text against the row's ground truth; without it the shares of correct texts are
             left out.
         texts_column: the web texts.
-        truth_column: list<string> parallel to them.
+        truth_column: a word a text, or one for all texts of the row.
     Returns: `auroc` of the ITM score, clean against all noise (a junk text, which is never scored, ranks
         below all), `auroc_swapped` and `auroc_swapped_itc`, clean against swapped alone; `drop_precision`
         and `drop_recall`, noise being what should go; `drop_recall_swapped`, `drop_recall_junk`;
@@ -44,7 +45,7 @@ def audit(
         of texts that are correct, `texts_correct_before` and `_after`; of synthetic texts,
         `synthetic_correct`, and of those kept, `synthetic_correct_kept`. None where there is nothing to
         divide by. Texts of pictures that cannot be read count in the shares alone.
-    Raises: DataError when the table was not cleaned or holds no truth.
+    Raises: DataError when the table was not cleaned, or does not have a truth for each text.
     """
     rows = _rows(table, texts_column, truth_column)
     texts = [
@@ -76,9 +77,21 @@ def _rows(table: Table, texts_column: str, truth_column: str) -> list[dict[str, 
         )
     columns = [name for name in table.column_names if name not in ("image", "capfilt")]
     columns = [name for name in columns if not name.startswith("embedding_")]
-    return [
+    found = [
         row | {texts_column: row[texts_column] or []} for batch in table.batches(columns) for row in batch
     ]
+    return [row | {truth_column: _beside(row[truth_column], row[texts_column], table)} for row in found]
+
+
+def _beside(said: Any, texts: Sequence[str], table: Table) -> Sequence[str]:
+    """The truth of each text of a row."""
+    words = [said] * len(texts) if isinstance(said, str) else said or []
+    if len(words) != len(texts) or not all(word in TRUTHS for word in words):
+        raise DataError(
+            f"{table.path} says {said!r} of {len(texts)} texts",
+            wanted=f"a word a text, or one a row, of {', '.join(TRUTHS)}",
+        )
+    return words
 
 
 def _scores(texts: Sequence[_Text]) -> Found:

@@ -9,7 +9,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -18,7 +18,7 @@ from limner.capfilt.caption import Caption, Captioned, caption_images, caption_p
 from limner.checkpoint import Bundle
 from limner.config import Config
 from limner.data.intake import decode
-from limner.data.table import Table
+from limner.data.table import SCHEMA, Table
 from limner.data.transforms import to_u8
 from limner.errors import DataError, PictureError
 from limner.models.generate import Decoding
@@ -142,6 +142,10 @@ class CaptionedTable(NamedTuple):
     fresh: int
 
 
+_TAKEN: Final = frozenset(SCHEMA.names) - {"texts"}
+"""Columns of every table that hold something else than texts."""
+
+
 def caption_table(
     table: Table,
     bundle: Bundle,
@@ -163,10 +167,18 @@ def caption_table(
         column: list<string>; `<column>_log_prob` stands beside it.
         overwrite: replace a column of that name.
         progress: told after each batch.
-    Raises: DataError when the table is empty, has the column already, or has changed meanwhile.
+    Raises: DataError when the table is empty or without pictures, has the column already or needs it for
+        something else, or has changed meanwhile.
     """
     if table.num_rows == 0:
         raise DataError(f"{table.path} has no rows", wanted="a table with pictures")
+    table.rows([], ["key", "image"])
+    if column in _TAKEN or not column.isidentifier():
+        raise DataError(
+            f"captions in a column {column!r}",
+            wanted="letters, digits and _, and none of " + ", ".join(sorted(_TAKEN)),
+            hint="--column captions",
+        )
     identity = _identity(table, bundle, settings, column)
     before = table.record() or {}
     if before.get("identity") == identity and not overwrite:

@@ -24,6 +24,7 @@ from limner.data.tokenizers import WordPiece
 from limner.data.transforms import normalise, to_u8
 from limner.errors import ConfigError, PictureError
 from limner.models.bert import CrossMemory
+from limner.models.decoding import holds
 from limner.models.generate import Decoding, Generated, generate
 
 
@@ -200,6 +201,9 @@ def with_words(
     _, tokenizer = bundle.blip()
     words = {"forbidden": forbidden, "required": required}
     ids = {name: [_word_ids(text, tokenizer) for text in texts] for name, texts in words.items()}
+    for text, word in zip(required, ids["required"], strict=True):
+        if any(holds(word, other) for other in ids["forbidden"]):
+            raise ConfigError(f"{text!r} is required and forbidden", wanted="one of the two")
     values = {name: [*getattr(decoding, name), *found] for name, found in ids.items() if found}
     return build(decoding.model_dump() | values, Decoding, "words")
 

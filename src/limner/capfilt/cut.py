@@ -116,14 +116,20 @@ def choose_cut(
             threshold=_dropping(scores, settings.quantile), rule="quantile", quantile=settings.quantile
         )
     known = {(key, text): score for key, text, score in scored}
-    places = [place for place in labels or {} if place in known]
+    if not labels:
+        raise DataError(
+            f"no text is labelled in {settings.labels}",
+            wanted="yes or no beside texts of the table",
+            hint="fill in the column good, or judge with limner review",
+        )
+    places = [place for place in labels if place in known]
     if not places:
         raise DataError(
-            f"none of {len(labels or {})} labels is of a text that has a score",
+            f"none of {len(labels)} labels is of a text that has a score",
             wanted="keys and texts of the table, as written there",
         )
     found = np.array([known[place] for place in places])
-    good = np.array([(labels or {})[place] for place in places])
+    good = np.array([labels[place] for place in places])
     return _calibrated(scores, found, good, settings)
 
 

@@ -34,6 +34,7 @@ from limner.capfilt.partial import PartialRows, PartWriter
 from limner.capfilt.settings import NOT_MEASURED, CapFiltSettings
 from limner.checkpoint import Bundle
 from limner.data.table import Table
+from limner.data.table_reading import require_texts
 from limner.errors import DataError
 from limner.models.blip import BLIP
 from limner.record import Recorder
@@ -124,6 +125,7 @@ def run(
         raise DataError(
             f"{table.path} has no rows", wanted="a table with pictures", hint="limner import SOURCE"
         )
+    require_texts(table.path, table.schema, settings.texts_column)
     labels = read_labels(table, settings.labels, settings.texts_column) if settings.labels else None
     job = merged(Job(table, captioner, judge, settings))
     identity = _identity(job)

@@ -8,6 +8,7 @@ import numpy as np
 from limner.capfilt.decision import KEEP
 from limner.capfilt.select import SELECTED, in_order
 from limner.data.table import Table
+from limner.data.table_reading import require_texts
 from limner.errors import DataError
 
 Order = Literal["selected", "active", "random", "table"]
@@ -37,8 +38,9 @@ class Item(NamedTuple):
 def texts_to_judge(table: Table, texts_column: str = "texts") -> list[Item]:
     """Every different text of every row in table order: web texts, then synthetic ones.
 
-    Raises: DataError when there is none.
+    Raises: DataError when there is none, or the column holds no texts.
     """
+    require_texts(table.path, table.schema, texts_column)
     found: dict[tuple[str, str], Item] = {}
     for item in _texts(table, texts_column):
         before = found.get(item.place)

@@ -15,6 +15,7 @@ from scipy import stats
 
 from limner.capfilt.cut import Cut
 from limner.data.table import Table
+from limner.data.table_reading import require_texts
 from limner.errors import DataError
 
 SELECTED = pa.schema(
@@ -127,6 +128,7 @@ def _scored(table: Table, texts_column: str) -> tuple[list[Pair], float]:
     """Every text with both scores, and the threshold of the last cleaning."""
     if not table.has("capfilt"):
         raise DataError(f"{table.path} was not cleaned", hint=f"limner capfilt {table.path}")
+    require_texts(table.path, table.schema, texts_column)
     names = [f"{score}_{side}" for score in ("itm", "itc") for side in ("web", "synthetic")]
     columns = ["key", texts_column, "synthetic", *names]
     rows = (row for batch in table.batches(columns) for row in batch)

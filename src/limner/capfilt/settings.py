@@ -2,9 +2,10 @@
 
 from typing import ClassVar
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from limner.config import Config
+from limner.data.languages import NAMES
 from limner.models.generate import Decoding
 
 NOT_MEASURED = frozenset(
@@ -67,6 +68,13 @@ class CapFiltSettings(Config):
         if (self.precision is None) != (self.labels == ""):
             raise ValueError("precision and labels go together: a precision is calibrated on labels")
         return self
+
+    @field_validator("languages")
+    @classmethod
+    def _told(cls, codes: tuple[str, ...]) -> tuple[str, ...]:
+        if strange := [code for code in codes if code not in NAMES]:
+            raise ValueError(f"no code of a language: {', '.join(strange)}; known are {', '.join(NAMES)}")
+        return codes
 
     @property
     def writings(self) -> tuple[tuple[Decoding, int], ...]:

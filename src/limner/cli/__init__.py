@@ -5,6 +5,7 @@ the message says what to do · 130 stopped by Ctrl-C. Torch and friends are impo
 `limner --help` answers at once.
 """
 
+import errno
 import os
 import sys
 from typing import Annotated, Any
@@ -39,6 +40,18 @@ from limner.cli.train import train
 from limner.cli.verify import verify
 from limner.errors import LimnerError
 
+_OF_PATHS = {
+    errno.EEXIST,
+    errno.ENOTDIR,
+    errno.EISDIR,
+    errno.EACCES,
+    errno.EPERM,
+    errno.EROFS,
+    errno.ENOSPC,
+    errno.ENAMETOOLONG,
+}
+"""What the system says of a path that somebody has named: a file for a folder, no right, no room."""
+
 
 class Verbs(TyperGroup):
     """Runs a verb; what a user can act on becomes a message and an exit code, a bug keeps its traceback."""
@@ -56,6 +69,12 @@ class Verbs(TyperGroup):
             if ctx.params.get("debug"):
                 raise
             talk(f"error: {error}", colour=typer.colors.RED)
+            raise typer.Exit(2) from error
+        except OSError as error:
+            if ctx.params.get("debug") or error.errno not in _OF_PATHS or error.filename is None:
+                raise
+            talk(f"error: {error.filename}: {error.strerror}", colour=typer.colors.RED)
+            talk("  try:    another path; limner --debug VERB … shows what wanted this one")
             raise typer.Exit(2) from error
         except (Stopped, KeyboardInterrupt) as stopped:
             talk(

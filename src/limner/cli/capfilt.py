@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -139,10 +140,15 @@ def capfilt(
     folder = out or table.with_suffix(".capfilt")
     recorder = Recorder(folder / "records.jsonl")
     safe = stoppable(f"{table} is as it was; the same command goes on where this one stopped")
-    with safe, Bar("capfilt") as progress:
-        if settings.merge:
-            compare_measured(Job(opened, writer, reader, settings), force)
-        result = run(opened, writer, reader, settings, recorder, progress, engine=works, force=force)
+    try:
+        with safe, Bar("capfilt") as progress:
+            if settings.merge:
+                compare_measured(Job(opened, writer, reader, settings), force)
+            result = run(opened, writer, reader, settings, recorder, progress, engine=works, force=force)
+    except BaseException:
+        with suppress(OSError):  # an empty folder says nothing; one with records stays
+            folder.rmdir()
+        raise
     recorder.write("table", path=os.path.relpath(table, folder), rows=opened.num_rows)
     cost = cost_of(result.pictures_per_second, price_per_hour)
     if cost:
@@ -160,6 +166,7 @@ def capfilt(
     if view:
         talk(f"train on the cleaned pairs: limner train RECIPE --data {view}")
     talk(f"look at it: {page}")
+    talk(f"thresholds, variety, agreement: limner report {table}")
 
 
 REUSED = {

@@ -79,6 +79,14 @@ def caption(
     tables = [path for path in sources if (path / "_versions").is_dir()]
     if tables and len(sources) > 1:
         raise DataError(f"{tables[0]} is a table, beside other paths", wanted="one table, or pictures")
+    if tables and write:
+        raise ConfigError(f"--write {write} of a table", wanted="pictures", hint="--column NAME of a table")
+    if column != "captions" and not tables:
+        raise ConfigError(
+            f"--column {column} of pictures",
+            wanted="a table",
+            hint=f"limner import {paths[0]} makes one; --write txt puts captions beside pictures",
+        )
     pictures = [] if tables else find_pictures(sources)
     bundle = open_model(model)
     method = method or ("beam" if num == 1 else "nucleus")

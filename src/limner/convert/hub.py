@@ -112,8 +112,9 @@ def choose_weights(names: Iterable[str], origin: str) -> str:
                 wanted="one of them",
                 hint=f"name it: {origin}{':' if origin.startswith('hub:') else '/'}{found[0]}",
             )
+    held = f"weights, only {', '.join(present[:5])}" if present else "files"
     raise CheckpointError(
-        f"{origin} holds no weights, only {', '.join(present[:5])}" if present else f"{origin} is empty",
+        f"{origin} holds no {held}",
         wanted="a .safetensors, .npz, .bin, .pt, .pth or .th file",
         hint="name the file itself if it is called otherwise or lies deeper",
     )

@@ -191,7 +191,8 @@ def read_file(path: RemotePath | Path, limits: Limits) -> bytes:
     except PictureError:
         raise
     except Exception as error:  # OSError, ValueError for a null byte, and what remote stores raise
-        raise refused("missing", f"{path}: {error}", "a file that can be read") from error
+        said = getattr(error, "strerror", None) or error  # without the path, which stands before it
+        raise refused("missing", f"{path}: {said}", "a file that can be read") from error
 
 
 def phash(image: Image.Image) -> str:

@@ -10,6 +10,7 @@ from jaxtyping import Int64
 from limner.data.decoded_rows import Decoded, DecodedRows
 from limner.data.order import Copies, Positions
 from limner.data.table import Table
+from limner.data.table_reading import require_texts
 from limner.errors import DataError
 from limner.shapes import ImageSpec
 
@@ -261,7 +262,7 @@ def chosen(table: Table, texts_column: str | None, where: str | None) -> Positio
     """Rows that the filter holds for and that say something; Lance looks at the columns, not Python."""
     filters = [f"({where})"] if where else []
     if texts_column:
-        table.rows([], [texts_column])  # refuses an unknown column by name
+        require_texts(table.path, table.schema, texts_column)
         filters.append(f"regexp_like(array_to_string(`{texts_column}`, ''), '\\S')")
     found = table.positions(" AND ".join(filters)) if filters else None
     positions = Positions(found, table.num_rows)

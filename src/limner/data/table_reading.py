@@ -5,6 +5,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+
 from limner.data.table_writing import first_line
 from limner.errors import DataError
 
@@ -19,6 +21,18 @@ def require(path: Path, known: Sequence[str], names: Iterable[str]) -> None:
             near = difflib.get_close_matches(name, known, n=1)
             hint = f"did you mean {near[0]!r}?" if near else ""
             raise DataError(f"{path} has no column {name!r}", wanted=", ".join(known), hint=hint)
+
+
+def require_texts(path: Path, schema: pa.Schema, name: str) -> None:
+    """Refuse a column that is not there, or does not hold a list of texts a row.
+
+    Raises: DataError that names the columns that do.
+    """
+    require(path, schema.names, [name])
+    kind = schema.field(name).type
+    if not (pa.types.is_list(kind) and pa.types.is_string(kind.value_type)):
+        lists = [field.name for field in schema if field.type == pa.list_(pa.string())]
+        raise DataError(f"column {name!r} of {path} holds {kind}", wanted=f"texts: one of {', '.join(lists)}")
 
 
 def scanner(dataset: Any, path: Path, columns: Sequence[str] | None, **options: Any) -> Any:

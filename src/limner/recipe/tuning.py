@@ -18,6 +18,7 @@ from limner.capfilt.labels import good_texts, read_labels
 from limner.checkpoint import Bundle
 from limner.config import build, override
 from limner.data.table import Table
+from limner.data.table_reading import require_texts
 from limner.errors import DataError
 from limner.recipe.schema import EvaluatedTable, Recipe
 from limner.recipe.sources import TableSource
@@ -63,6 +64,7 @@ def clean_pairs(table: Table, column: str = "texts", labels: str = "") -> Clean:
         labels: as `read_labels` takes them; "" where every text is good.
     Raises: DataError when there are fewer than 8 pairs; nothing is written then.
     """
+    require_texts(table.path, table.schema, column)
     texts = good_texts(table, read_labels(table, labels, column)) if labels else table.column(column)
     splits = table.column("split") if table.has("split") else [""] * len(texts)
     divided = {"train", "val"} <= set(splits)

@@ -17,7 +17,9 @@ from limner.errors import DataError, PictureError
 
 THUMBNAIL_PX = 224
 CLEAN = "clean"
-"""What the truth column calls a text that describes its picture; anything else says what is wrong."""
+"""What the truth column calls a text that describes its picture."""
+
+_WRONG = ("swapped", "junk", "wrong")
 
 TEXTS_COLUMN = "texts"
 
@@ -202,15 +204,17 @@ def groups(
     """Pick the cases to show.
 
     Args:
-        table: with the columns CapFilt adds; with `truth` and `truth_synthetic` the mistakes are known.
+        table: with the columns CapFilt adds; where `truth` and `truth_synthetic` call texts clean, swapped,
+            junk or wrong, a word a text or a row, the mistakes are known.
         kinds: of groups; by what is known of the truth when None.
         texts_column: the web texts.
     Returns: groups that have rows, the most instructive first.
     Raises: DataError when the table was never through CapFilt.
     """
     rows = read_rows(table, texts_column)
+    known = any(line.truth for row in rows for line in row.web)
     found = []
-    for kind in kinds or (WITH_TRUTH if table.has("truth") else WITHOUT_TRUTH):
+    for kind in kinds or (WITH_TRUTH if known else WITHOUT_TRUTH):
         members = sorted(
             (row for row in rows if kind.belongs(row)), key=lambda row: (kind.order(row), row.key)
         )
@@ -251,13 +255,21 @@ def _lines(
     values: Mapping[str, Any], texts: str, scores: str, decisions: str, reasons: str, truths: str
 ) -> list[Line]:
     plain = values[texts] or []
-    truth = values.get(truths) or [None] * len(plain)
+    truth = _known(values.get(truths), len(plain))
     return [
         Line(text, score, decision == "keep", reason or "", known)
         for text, score, decision, reason, known in zip(
             plain, values[scores], values[decisions], values[reasons], truth, strict=True
         )
     ]
+
+
+def _known(said: Any, texts: int) -> list[str | None]:
+    """What a truth column says of each text of a row; None where it says something else than a truth."""
+    words = said if isinstance(said, list) else [said] * texts
+    if len(words) != texts:
+        return [None] * texts
+    return [word if word in (CLEAN, *_WRONG) else None for word in words]
 
 
 def _cases(table: Table, rows: Sequence[Row]) -> list[Case]:

@@ -184,7 +184,8 @@ def capfilt_section(records: Records, run: Path, table: str | Path | None) -> di
         return None
     cleaned = Table.open(table if table is not None else _named_table(records, run))
     threshold = record.get("cut", record["settings"])["threshold"] if record else 0.5
-    kinds, scores, wrong = cases.web_scores(cases.read_rows(cleaned))
+    column = record["settings"].get("texts_column", cases.TEXTS_COLUMN) if record else cases.TEXTS_COLUMN
+    kinds, scores, wrong = cases.web_scores(cases.read_rows(cleaned, column))
     charts = []
     if scores:
         svg = figures.score_histogram(kinds, threshold, "Histogram of match scores")
@@ -201,7 +202,7 @@ def capfilt_section(records: Records, run: Path, table: str | Path | None) -> di
         "line": record and record["line"],
         "threshold": threshold,
         "charts": charts,
-        "groups": cases.groups(cleaned),
+        "groups": cases.groups(cleaned, texts_column=column),
         "known": bool(wrong),
     }
 

@@ -243,9 +243,11 @@ def _mean(values: np.ndarray) -> float | None:
 
 
 def truth(cleaned: Cleaned) -> dict[str, Any] | None:
-    """The decisions against a column `truth`; None without one."""
-    column = cleaned.settings.texts_column
-    return audit(cleaned.table, texts_column=column) if cleaned.table.has("truth") else None
+    """The decisions against a column `truth`; None without one, or when it says something else."""
+    try:
+        return audit(cleaned.table, texts_column=cleaned.settings.texts_column)
+    except DataError:
+        return None
 
 
 def cost(cleaned: Cleaned, records: Path, price_per_hour: float | None = None) -> dict[str, Any] | None:

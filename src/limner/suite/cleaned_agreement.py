@@ -6,6 +6,7 @@ review (`limner review`), a column or a CSV; a column `truth` serves as one more
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from itertools import combinations
 from typing import Any, Final
 
@@ -14,6 +15,7 @@ from scipy import stats
 
 from limner.capfilt.cut import exact_share
 from limner.capfilt.labels import GOOD, REVIEW, Labels, judgements, read_labels
+from limner.errors import DataError
 from limner.evaluate.human import error_consistency
 from limner.evaluate.metrics import auroc, bootstrap_interval
 from limner.suite.cleaned import SIDES, Cleaned, Text
@@ -110,7 +112,8 @@ def label_sources(cleaned: Cleaned, source: str = "") -> dict[str, Labels]:
     if all(map(table.has, REVIEW.names)):
         found["review"] = read_labels(table, "review", column)
     if table.has("truth"):
-        found["truth"] = read_labels(table, "truth", column)
+        with suppress(DataError):  # a column of that name may say something else
+            found["truth"] = read_labels(table, "truth", column)
     if source and source not in found:
         found[source] = read_labels(table, source, column)
     return {name: labels for name, labels in found.items() if labels}

@@ -18,6 +18,7 @@ from limner.data.sinks import coco, folder, imagefolder, parquet, webdataset
 from limner.data.sinks.place import appearing
 from limner.data.sinks.row import OutRow, Plan, out_row, written_names
 from limner.data.table import Table
+from limner.data.table_reading import require, require_texts
 from limner.errors import DataError
 
 __all__ = ["SHARDED", "SINKS", "ExportOptions", "ExportResult", "export_table"]
@@ -125,7 +126,8 @@ def _plan(table: Table, to: str, options: ExportOptions) -> Plan:
             wanted=f"at least 1, and one of {', '.join(sorted(SHARDED))}",
             hint="leave out --shard-size",
         )
-    _require(table, options.texts_column)
+    require(table.path, table.column_names, ("key", "image"))
+    require_texts(table.path, table.schema, options.texts_column)
     rows = len(table.positions(options.where))
     if not rows:
         of = f" fits {options.where!r}" if options.where is not None else ""
@@ -148,16 +150,6 @@ def _written(schema: pa.Schema, texts_column: str) -> pa.Schema:
     if "texts" not in schema.names:
         fields.append(pa.field("texts", pa.list_(pa.string())))
     return pa.schema(fields)
-
-
-def _require(table: Table, texts_column: str) -> None:
-    for name in ("key", "image", texts_column):
-        if not table.has(name):
-            raise DataError(f"{table.path} has no column {name!r}", wanted=", ".join(table.column_names))
-    kind = table.schema.field(texts_column).type
-    if not (pa.types.is_list(kind) and pa.types.is_string(kind.value_type)):
-        lists = [field.name for field in table.schema if field.type == pa.list_(pa.string())]
-        raise DataError(f"column {texts_column!r} holds {kind}", wanted=f"texts: one of {', '.join(lists)}")
 
 
 def _splits(table: Table, where: str | None) -> tuple[str | None, ...]:

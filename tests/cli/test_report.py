@@ -25,6 +25,12 @@ def test_a_table_that_is_not_there_is_refused(limner, tmp_path):
     assert "does not exist" in result.stderr
 
 
+def test_what_is_not_there_is_refused(limner, tmp_path):
+    result = limner("report", tmp_path / "none.lance")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "none.lance does not exist" in result.stderr
+
+
 def test_the_report_of_a_cleaned_table(limner, make_cleaned):
     table = make_cleaned()
     result = limner("report", table.path, "--price-per-hour", "2", "--json")

@@ -5,7 +5,7 @@ import tomllib
 
 import pytest
 
-from limner.cli.train import find_recipe, read_recipe, table_source
+from limner.cli.train import find_recipe, read_recipe, say_columns, table_source, with_captions
 from limner.config import build
 from limner.data.table import Table
 from limner.errors import ConfigError
@@ -84,7 +84,10 @@ def test_data_takes_the_place_of_the_recipes_sources(limner, table, model_folder
     assert (source.path, source.texts_column, source.weight) == (str(table), "texts_bootstrapped", 2.0)
     assert plan.evaluate.count == 0
     assert plan.model.start == str(model_folder)
-    assert f"{table}: reading the column texts_bootstrapped" in capsys.readouterr().err
+    say_columns(plan)
+    assert capsys.readouterr().err == f"{table}: reading the column texts_bootstrapped\n"
+    say_columns(with_captions(plan, "web"))
+    assert capsys.readouterr().err == f"{table}: reading the column texts\n"
 
 
 def test_a_dry_run_measures_and_leaves_nothing(limner, recipe, tmp_path):

@@ -76,6 +76,19 @@ def test_one_word_a_row_is_a_truth(table):
     assert cases.groups(table.add_columns(pa.table({"truth": words}), "a word a row")) == before
 
 
+def test_with_the_truth_of_web_texts_alone_replaced_rows_are_shown(table):
+    unknown = pa.array([None] * 24, pa.list_(pa.string()))
+    found = keys(table.add_columns(pa.table({"truth_synthetic": unknown}), "nobody looked"))
+    assert list(found) == ["replaced", "false-drop", "missed", "emptied", "kept"]
+    assert len(found["replaced"]) == 12
+
+
+def test_a_text_that_is_null_is_empty(table):
+    texts = [[None], *table.column("texts")[1:]]
+    other = table.add_columns(pa.table({"texts": texts}), "nothing said")
+    assert cases.read_rows(other)[0].web[0].text == ""
+
+
 def test_charts_count_scored_texts_by_truth(table):
     kinds, scores, wrong = cases.web_scores(cases.read_rows(table))
     assert {name: len(values) for name, values in kinds.items()} == {"clean": 11, "swapped": 12}

@@ -67,3 +67,9 @@ def test_sweep_equals_counting_one_threshold_at_a_time():
         else:
             assert np.isnan(p)
         assert r == pytest.approx(sum(dropped) / wrong.sum())
+
+
+def test_a_share_is_drawn_up_to_one():
+    drawn = figures.interval_chart({"AUROC": {"raw": Interval(1.0, 0.98, 1.0)}}, "Shares")
+    ticks = [float(tick) for tick in re.findall(r">([\d.]+)</text>", drawn)]
+    assert (min(ticks), max(ticks)) == (0.9, 1.0)

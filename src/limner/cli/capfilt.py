@@ -165,8 +165,7 @@ def capfilt(
         talk(line)
     if view:
         talk(f"train on the cleaned pairs: limner train RECIPE --data {view}")
-    talk(f"look at it: {page}")
-    talk(f"thresholds, variety, agreement: limner report {table}")
+    talk(f"look at it: {page}\nthresholds, variety, agreement: limner report {table}")
 
 
 REUSED = {

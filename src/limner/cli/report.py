@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from limner.cli.terminal import Json, give, talk
+from limner.errors import DataError
 
 
 def report(
@@ -51,6 +52,10 @@ def report(
     """
     from limner.report.page import write_page
 
+    if not what.exists():
+        raise DataError(
+            f"{what} does not exist", wanted="the folder of a run, or a table that limner capfilt cleaned"
+        )
     if (what / "_versions").is_dir():
         page, values = _of_table(what, out, labels, records, price_per_hour)
     else:

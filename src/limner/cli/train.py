@@ -80,6 +80,8 @@ def train(
     plan = read_recipe(recipe, data or (), start, sets)
     if captions is not None:
         plan = with_captions(plan, captions)
+    if data:
+        say_columns(plan)
     if dry_run:
         _print_plan(plan, as_json)
         return
@@ -190,12 +192,17 @@ def table_source(text: str) -> str:
         raise ConfigError(f"--data {text!r}", wanted="TABLE or TABLE=WEIGHT, with a weight above 0")
     if path.endswith(".toml"):
         view = read_view(path)
-        talk(f"{path}: reading the column {view.texts_column} of {view.path}")
         values = view.model_dump(exclude_none=True) | {"weight": share}
         return f"{{{', '.join(f'{name} = {_quoted(value)}' for name, value in values.items())}}}"
     column = "texts_bootstrapped" if Table.open(path).has("texts_bootstrapped") else "texts"
-    talk(f"{path}: reading the column {column}")
     return f'{{kind="table", path={_quoted(path)}, texts_column="{column}", weight={share}}}'
+
+
+def say_columns(recipe: "Recipe") -> None:
+    """Say of each table which texts are read."""
+    for source in recipe.data.sources:
+        if source.kind == "table":
+            talk(f"{source.path}: reading the column {source.texts_column}")
 
 
 def _quoted(text: str | float) -> str:

@@ -197,6 +197,10 @@ WITHOUT_TRUTH = (
     ),
 )
 
+_BY_NAME = {kind.name: kind for kind in (*WITH_TRUTH, *WITHOUT_TRUTH)}
+WITH_WEB_TRUTH = tuple(_BY_NAME[name] for name in ("replaced", "false-drop", "missed", "emptied", "kept"))
+"""Where nobody knows the truth of the synthetic texts."""
+
 
 def groups(
     table: Table, kinds: Sequence[Kind] | None = None, texts_column: str = TEXTS_COLUMN
@@ -212,9 +216,8 @@ def groups(
     Raises: DataError when the table was never through CapFilt.
     """
     rows = read_rows(table, texts_column)
-    known = any(line.truth for row in rows for line in row.web)
     found = []
-    for kind in kinds or (WITH_TRUTH if known else WITHOUT_TRUTH):
+    for kind in kinds or _kinds(rows):
         members = sorted(
             (row for row in rows if kind.belongs(row)), key=lambda row: (kind.order(row), row.key)
         )
@@ -223,6 +226,13 @@ def groups(
                 Group(kind.name, kind.title, kind.note, len(members), _cases(table, members[: kind.shown]))
             )
     return found
+
+
+def _kinds(rows: Sequence[Row]) -> Sequence[Kind]:
+    """The groups that can be told apart by what is known."""
+    if not any(line.truth for row in rows for line in row.web):
+        return WITHOUT_TRUTH
+    return WITH_TRUTH if any(line.truth for row in rows for line in row.synthetic) else WITH_WEB_TRUTH
 
 
 def read_rows(table: Table, texts_column: str = TEXTS_COLUMN) -> list[Row]:
@@ -257,7 +267,7 @@ def _lines(
     plain = values[texts] or []
     truth = _known(values.get(truths), len(plain))
     return [
-        Line(text, score, decision == "keep", reason or "", known)
+        Line(text or "", score, decision == "keep", reason or "", known)
         for text, score, decision, reason, known in zip(
             plain, values[scores], values[decisions], values[reasons], truth, strict=True
         )

@@ -188,6 +188,10 @@ def interval_chart(panels: Mapping[str, Mapping[str, Interval]], title: str) -> 
                 colour = COLOURS[colours.get(name, "grey")]
                 axis.plot((low, high), (row, row), color=colour, linewidth=2.2, solid_capstyle="round")
                 axis.plot(value, row, "o", color=colour, markersize=6)
+            ends = [end for interval in models.values() for end in interval]
+            if max(ends) == 1:  # a share: nothing lies beyond
+                room = 1 - min(*ends, 0.9)
+                axis.set_xlim(1 - 1.05 * room, 1 + 0.05 * room)
             axis.set_title(measure, loc="left")
             axis.set_yticks(range(len(names)), names)
             axis.set_ylim(len(names) - 0.4, -0.6)

@@ -37,7 +37,7 @@ def test_a_folder_is_read_in_order_with_its_captions(tmp_path: Path) -> None:
     assert len(guess.examples) == 3
     assert "folder of 6 pictures" in guess.lines[0]
     assert "captions: 5 in .txt or .json" in guess.lines[1]
-    assert guess.lines[-1] == "not read: 1 other files"
+    assert guess.lines[-1] == "not read: 1 other file"
 
 
 def test_a_folder_of_pictures_alone(tmp_path: Path) -> None:
@@ -116,7 +116,7 @@ def test_the_kind_decides_where_names_could_mean_either(tmp_path: Path) -> None:
 
 def test_a_list_that_lies_beside_is_named(tmp_path: Path) -> None:
     guess = guess_source(fill(tmp_path, images__a_jpg="", captions_csv="image,caption\na.jpg,a bee\n"))
-    assert guess.lines[-1].startswith("not read: 1 other files, such as captions.csv: import that file")
+    assert guess.lines[-1].startswith("not read: 1 other file, such as captions.csv: import that file")
     (item,) = guess_source(tmp_path / "captions.csv").items()
     assert item.picture == tmp_path / "images" / "a.jpg"
 

@@ -126,7 +126,7 @@ def _lines(pictures: Sequence[_Picture], splits: bool, classes: bool, others: Se
     if others:
         sheets = [name for name in others if name.lower().endswith((*SUFFIXES, ".json"))]
         said = f", such as {sheets[0]}: import that file where it describes the pictures" if sheets else ""
-        yield f"not read: {len(others)} other files{said}"
+        yield f"not read: {len(others)} other file{'s' * (len(others) != 1)}{said}"
 
 
 def _class_of(name: str) -> str | None:

@@ -47,6 +47,7 @@ def test_every_verb_has_a_section_with_an_example(verb: str):
     assert any(line.startswith(f"limner {verb} ") for line in examples(section))
 
 
+@pytest.mark.slow
 def test_the_examples_run_in_order(folder: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(folder)
     monkeypatch.setattr("limner.data.emoji.drawn_emoji", lambda style: ["🦉", "🐟"])

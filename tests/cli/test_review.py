@@ -50,6 +50,7 @@ def test_what_cannot_be_asked_is_told(limner, table: Path, options: list[str], m
     assert (missing.exit_code, "does not exist" in missing.stderr) == (2, True)
 
 
+@pytest.mark.slow
 def test_a_killed_review_is_written_at_the_next_start_and_ctrl_c_ends_the_next(limner, table: Path):
     key = next(row["key"] for row in Table.open(table).rows(range(4), ["key", "texts"]) if row["texts"])
     text = "a red ball on a blue ground"

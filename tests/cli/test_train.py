@@ -104,6 +104,7 @@ def test_a_dry_run_measures_and_leaves_nothing(limner, recipe, tmp_path):
     assert not out.exists()
 
 
+@pytest.mark.slow
 def test_two_processes_share_a_run(table, model_folder, recipe, tmp_path):
     """--gpus starts them; on processors here. The first alone talks, and one model comes out."""
     out = tmp_path / "run"

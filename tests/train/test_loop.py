@@ -226,6 +226,7 @@ def test_bf16_trains_and_keeps_fp32_weights(make_job, tmp_path):
     assert math.isfinite(read_records(tmp_path / "records.jsonl", "train")[-1]["loss"])
 
 
+@pytest.mark.slow
 def test_it_overfits_twenty_squares(make_job, tmp_path):
     job = make_job(
         ObjectiveSettings(teacher="none", label_smoothing=0.0), steps=240, batch_size=20, log_every=10

@@ -55,6 +55,7 @@ def assert_near(run: Path, other: Path) -> None:
             torch.testing.assert_close(found, tensor, atol=1e-5, rtol=1e-5, msg=lambda m, n=name: f"{n}: {m}")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_two_sharded_ranks_take_the_steps_of_one(kind, one, two):
     assert_near(one / kind, two / f"{kind}-shard")
@@ -63,14 +64,17 @@ def test_two_sharded_ranks_take_the_steps_of_one(kind, one, two):
     assert len(moved) > len(end.tensors["model"]) / 3
 
 
+@pytest.mark.slow
 def test_activations_are_made_again_under_shards(one, two):
     assert_near(one / "vit", two / "vit-shard-recompute")
 
 
+@pytest.mark.slow
 def test_a_sharded_run_goes_on_from_a_whole_one(one, two):
     assert_near(one / "clip", two / "clip-shard-resume")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["clip", "resnet"])
 def test_a_whole_run_goes_on_from_a_sharded_one(kind, one, two, shard_job, tmp_path):
     halved(two / f"{kind}-shard", tmp_path / kind)

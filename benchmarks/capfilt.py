@@ -102,13 +102,18 @@ class Given(NamedTuple):
     web: Tensor
 
 
+def blip_base() -> BLIP:
+    """BLIP-base of random weights, captioner and filter in one."""
+    values = MODELS["blip_base_caption"].config.model_dump() | {"heads": ("itc", "itm", "lm")}
+    torch.manual_seed(0)
+    return BLIP(BLIPConfig.model_validate(values)).eval()
+
+
 def models(device: str) -> Pair:
     """Make all five."""
     from transformers import BlipForConditionalGeneration, BlipForImageTextRetrieval
 
-    values = MODELS["blip_base_caption"].config.model_dump() | {"heads": ("itc", "itm", "lm")}
-    torch.manual_seed(0)
-    whole = BLIP(BLIPConfig.model_validate(values)).to(device).eval()
+    whole = blip_base().to(device)
     captioner, judge = with_heads(whole, ("lm",)), with_heads(whole, ("itc", "itm"))
     return Pair(
         whole,

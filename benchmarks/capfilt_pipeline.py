@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
+from capfilt import blip_base
 from limner.capfilt.caption import caption_memory, image_tokens
 from limner.capfilt.filter import look, score_pairs
 from limner.capfilt.pipeline import run
@@ -33,8 +34,6 @@ from limner.data.scenes import SceneSettings
 from limner.data.table import Table
 from limner.data.tokenizers import WordPiece
 from limner.data.transforms import to_u8
-from limner.models import MODELS
-from limner.models.blip import BLIP, BLIPConfig
 from limner.shapes import ImageSpec
 from models import write_record
 
@@ -65,10 +64,9 @@ def opened(name: str) -> Bundle:
     """A checkpoint, or BLIP-base of random weights with BERT's vocabulary."""
     if name != "blip_base":
         return load(name)
-    torch.manual_seed(0)
-    values = MODELS["blip_base_caption"].config.model_dump() | {"heads": ("itc", "itm", "lm")}
-    model = BLIP(BLIPConfig.model_validate(values)).eval()
-    return Bundle(name, model, ImageSpec(size=384), WordPiece.from_vocabulary(), {}, "0" * 12, Path(name))
+    return Bundle(
+        name, blip_base(), ImageSpec(size=384), WordPiece.from_vocabulary(), {}, "0" * 12, Path(name)
+    )
 
 
 @torch.inference_mode()

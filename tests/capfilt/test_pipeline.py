@@ -469,14 +469,15 @@ def test_merging_is_of_both_models_and_stands_in_the_record(
         assert [row[name] for row in _content(quick.table)] != [row[name] for row in _content(whole.table)]
 
 
+def _stopped(done: int, total: int) -> None:
+    raise KeyboardInterrupt
+
+
 def test_another_merging_is_another_run_that_goes_on_by_itself(
     noisy: Table, bundle: Bundle, result: CapFiltResult
 ) -> None:
-    def stop(done: int, total: int) -> None:
-        raise KeyboardInterrupt
-
     with pytest.raises(KeyboardInterrupt):
-        run(result.table, bundle, bundle, MERGE, progress=stop)
+        run(result.table, bundle, bundle, MERGE, progress=_stopped)
     one = run(result.table, bundle, bundle, SETTINGS.model_copy(update={"merge": 1}))
     assert (one.reused, one.measured) == ("nothing", 23)
     two = run(one.table, bundle, bundle, MERGE)
@@ -494,11 +495,8 @@ def test_what_was_staged_before_there_was_merging_is_gone_on_with(
 ) -> None:
     """The digits are those that limner gave before the setting came."""
 
-    def stop(done: int, total: int) -> None:
-        raise KeyboardInterrupt
-
     with pytest.raises(KeyboardInterrupt):
-        run(noisy, bundle, other_bundle, CapFiltSettings(batch_size=4), progress=stop)
+        run(noisy, bundle, other_bundle, CapFiltSettings(batch_size=4), progress=_stopped)
     assert _leftovers(noisy) == ["pairs.lance.capfilt-c5e32690a173"]
 
 

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from sklearn.metrics import roc_auc_score
 
 from limner.capfilt.decision import DROP, KEEP, REFUSED
+from limner.capfilt.labels import beside
 from limner.data.table import Table
 from limner.errors import DataError
 
@@ -80,12 +81,12 @@ def _rows(table: Table, texts_column: str, truth_column: str) -> list[dict[str, 
     found = [
         row | {texts_column: row[texts_column] or []} for batch in table.batches(columns) for row in batch
     ]
-    return [row | {truth_column: _beside(row[truth_column], row[texts_column], table)} for row in found]
+    return [row | {truth_column: _truths(row[truth_column], row[texts_column], table)} for row in found]
 
 
-def _beside(said: Any, texts: Sequence[str], table: Table) -> Sequence[str]:
+def _truths(said: Any, texts: Sequence[str], table: Table) -> Sequence[str]:
     """The truth of each text of a row."""
-    words = [said] * len(texts) if isinstance(said, str) else said or []
+    words = beside(said, len(texts))
     if len(words) != len(texts) or not all(word in TRUTHS for word in words):
         raise DataError(
             f"{table.path} says {said!r} of {len(texts)} texts",

@@ -128,10 +128,15 @@ def good_texts(table: Table, labels: Mapping[tuple[str, str], bool]) -> list[lis
     return [good.get(key, []) for key in table.column("key")]
 
 
+def beside(said: Any, texts: int) -> list[Any]:
+    """What is said of each text of a row: a word each, as they stand, or one word for all of them."""
+    return said if isinstance(said, list) else [said] * texts
+
+
 def _beside(table: Table, column: str, texts_column: str) -> Iterator[tuple[str, str, Any]]:
     for row in (row for batch in table.batches(["key", texts_column, column]) for row in batch):
         texts = row[texts_column] or []
-        words = row[column] if isinstance(row[column], list) else [row[column]] * len(texts)
+        words = beside(row[column], len(texts))
         if len(words) != len(texts):
             raise DataError(
                 f"{len(words)} labels in {column!r} for {len(texts)} texts of {row['key']}",

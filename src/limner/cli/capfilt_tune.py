@@ -15,9 +15,6 @@ if TYPE_CHECKING:
 PAPER: "dict[Part, str]" = {"captioner": "blip_base_coco_captioning", "filter": "blip_base_coco_retrieval"}
 """The paper's fine-tuning that each of the two follows."""
 
-PAPERS_LR, BASE_WIDTH = 1e-5, 768
-"""The learning rate of both, which is BLIP-base's, and how wide that is."""
-
 
 def capfilt_tune(
     table: Annotated[Path, typer.Argument(help="Clean table, or any with --labels.", show_default=False)],
@@ -50,20 +47,20 @@ def capfilt_tune(
     """
     from limner.data.table import Table
     from limner.recipe import read
-    from limner.recipe.tuning import clean_pairs, tuned
+    from limner.recipe.tuning import BASE_WIDTH, clean_pairs, tuned
 
     bundle = open_model(model)
     clean = clean_pairs(Table.open(table), texts_column, labels)
     talk(f"{clean.pairs:,} pairs of {table}, column {clean.column}")
-    recipes: dict[Part, Recipe] = {}
-    for part, name in PAPER.items():
-        paper = read(find_recipe(name))
-        recipes[part] = tuned(part, paper, model, bundle, clean, seed=seed, overrides=overrides or ())
-    rates = {recipe.optim.lr for recipe in recipes.values()}
-    if rates == {PAPERS_LR} and bundle.blip()[0].config.vision.width < BASE_WIDTH:
-        talk(
-            f"note: {PAPERS_LR:g} is BLIP-base's rate; a small model hardly learns by it: --set optim.lr=3e-4"
-        )
+    papers: dict[Part, Recipe] = {part: read(find_recipe(name)) for part, name in PAPER.items()}
+    recipes: dict[Part, Recipe] = {
+        part: tuned(part, paper, model, bundle, clean, seed=seed, overrides=overrides or ())
+        for part, paper in papers.items()
+    }
+    rate = recipes["captioner"].optim.lr
+    small = bundle.blip()[0].config.vision.width < BASE_WIDTH
+    if small and all(recipes[part].optim.lr == paper.optim.lr for part, paper in papers.items()):
+        talk(f"note: {rate:g} is BLIP-base's rate; a small model hardly learns by it: --set optim.lr=3e-4")
     written = write_recipes(out, recipes)
     results: dict[Part, RunResult] = {} if dry_run else run_both(out, recipes, resume)
     done = len(results) == len(recipes) and all(result.model for result in results.values())

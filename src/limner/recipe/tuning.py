@@ -31,6 +31,9 @@ REVIEWED: Final = "texts_reviewed"
 """Column of the texts that people call good, made for tuning."""
 
 PAPER_SIZE: Final = 384
+BASE_WIDTH: Final = 768
+"""Of BLIP-base, whose settings the paper's are."""
+
 _STEPS_AN_EPOCH: Final = 20
 
 
@@ -114,7 +117,7 @@ def tuned(
     batch = min(paper.train.batch_size, max(8, clean.pairs // _STEPS_AN_EPOCH))
     an_epoch = int(np.ceil(clean.pairs / batch))
     epochs = paper.train.steps // paper.optim.stair_steps
-    large = model.config.vision.width >= 768 and bundle.image_spec.size < PAPER_SIZE
+    large = model.config.vision.width >= BASE_WIDTH and bundle.image_spec.size < PAPER_SIZE
     spelled = tokenizer.unk_id not in tokenizer.encode(_objective(paper).prompt, max_tokens=16)
     source = TableSource(
         kind="table",

@@ -1,4 +1,4 @@
-"""A pass of CapFilt over the study's web pairs: its decoding, the filter's threshold, what it did did."""
+"""A pass of CapFilt over the study's web pairs: its decoding, the filter's threshold, what it did."""
 
 import csv
 from pathlib import Path
